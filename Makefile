@@ -1,0 +1,56 @@
+# The commands people type. Each sets up what it needs: nothing but Python 3.11 and make is
+# expected of the machine.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# What installing depends on; a change there installs anew.
+MANIFEST := pyproject.toml constraints.txt
+
+.PHONY: help install lint test test-slow sentiment board bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+install: .venv/.app ## make .venv and install the suite in it
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "Python %d.%d found, 3.11 or newer expected: make PYTHON=/path/to/python3.11" \
+	  % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+
+.venv/.app: $(MANIFEST) | .venv/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/.dev: $(MANIFEST) | .venv/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ .venv/.app
+
+.venv/.bench: $(MANIFEST) | .venv/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench]'
+	@touch $@ .venv/.app
+
+lint: .venv/.dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: .venv/.dev ## the tests, without the slow ones
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: .venv/.dev ## the slow tests
+	$(BIN)/python -m pytest -m slow
+
+sentiment: .venv/.app ## train, score and export on IMDb; ARGS="--preset best" for more
+	$(BIN)/python -m apps.sentiment.train $(ARGS)
+
+board: .venv/.app ## TensorBoard on runs/
+	$(BIN)/tensorboard --logdir runs
+
+bench: .venv/.bench ## our layers beside Keras's: time and peak memory
+	$(BIN)/python -m benchmarks.layers
+
+clean: ## remove .venv and what tools left; runs/ stays
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Many-to-one: a text in, a class out, and how the answer came about word by word."""

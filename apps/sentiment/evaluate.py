@@ -1,0 +1,106 @@
+"""Scores a finished run on labelled data: a named corpus's test part, or the user's file."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from apps.sentiment.config import EvaluateConfig
+from common.cli import main, start_tensorflow
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def run(config: EvaluateConfig) -> dict[str, Any]:
+    """Prints the scores, and writes them to --out."""
+    from common import runs
+
+    finished = runs.finished("sentiment", config.run)
+    if config.out is not None and not config.out.absolute().parent.is_dir():
+        raise UserError(f"--out {config.out}: no such folder")
+    start_tensorflow()
+    where, texts, names = labelled(config, runs.read_config(finished))
+
+    from apps.sentiment import metrics
+    from apps.sentiment.predict import label
+    from common import export
+
+    model = export.load(finished.export)
+    classes, probabilities = label(model, texts, progress=True)
+    scores = metrics.scores(probabilities, indices(names, classes, where))
+    print(f"{where}: {len(texts):,} texts")
+    for line in describe(scores):
+        print(line)
+    result = {"app": "sentiment", "run": str(config.run), "dataset": where, "test": scores}
+    if config.out is not None:
+        runs.write_json(config.out, result)
+        print(f"written to {config.out}", file=sys.stderr)
+    return result
+
+
+def labelled(
+    config: EvaluateConfig, trained_on: dict[str, Any]
+) -> tuple[str, list[str], list[str]]:
+    """Where the data are from, the texts, and the names of their classes.
+
+    Rows of --data whose column ``split`` says train or validation are left out.
+    """
+    from pathlib import Path
+
+    from apps.sentiment import data
+    from common.data import SPLIT_NAMES
+
+    if config.dataset is not None and config.data is not None:
+        raise UserError("expected --dataset or --data, found both")
+    if config.data is not None:
+        table, texts, names = data.read_labelled(
+            config.data, config.text_column, config.label_column
+        )
+        if "split" in table.columns:
+            test = [SPLIT_NAMES.get(cell.strip().lower()) == "test" for cell in table["split"]]
+            texts = [text for text, keep in zip(texts, test, strict=True) if keep]
+            names = [name for name, keep in zip(names, test, strict=True) if keep]
+            if not texts:
+                raise UserError(f"{config.data}: no row with split test")
+        return str(config.data), texts, names
+    own = trained_on.get("data") if config.dataset is None else None
+    dataset = config.dataset or str(trained_on.get("dataset"))
+    splits = data.load(
+        dataset,
+        Path(own) if own else None,
+        str(trained_on.get("text_column")),
+        str(trained_on.get("label_column")),
+    )
+    names = [splits.classes[i] for i in splits.test.labels]
+    return f"{splits.name} (test)", splits.test.texts, names
+
+
+def indices(names: list[str], classes: list[str], where: str) -> "np.ndarray":
+    """The labels as indices into the model's classes.
+
+    Raises:
+        UserError: for a label that the model does not know, naming its row.
+    """
+    import numpy as np
+
+    number = {name: index for index, name in enumerate(classes)}
+    for row, name in enumerate(names, 1):
+        if name not in number:
+            expected = ", ".join(map(repr, classes))
+            raise UserError(f"{where}: row {row}: label {name!r}, the model knows {expected}")
+    return np.array([number[name] for name in names])
+
+
+def describe(scores: dict[str, float]) -> list[str]:
+    """A line a score, with its interval."""
+    lines = []
+    for name, value in scores.items():
+        if not name.endswith(("_low", "_high")):
+            low, high = scores.get(f"{name}_low"), scores.get(f"{name}_high")
+            spread = f"  [{low:.4f}, {high:.4f}]" if low is not None else ""
+            lines.append(f"  {name:18s} {value:.4f}{spread}")
+    return lines
+
+
+if __name__ == "__main__":
+    main(run, EvaluateConfig, prog="python -m apps.sentiment.evaluate")

@@ -1,0 +1,184 @@
+"""From a string to class probabilities: words, vectors, recurrence, pooling, readout."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from apps.sentiment.config import SentimentConfig
+from common.layers import MaskedPooling, recurrent_stack
+
+PADDING, UNKNOWN = 0, 1  # as keras.layers.TextVectorization numbers them
+
+
+@keras.saving.register_keras_serializable(package="apps.sentiment")
+def normalise(text: Any) -> Any:
+    """Lower case; line breaks of HTML out; every sign that is not part of a word on its own.
+
+    Apostrophes inside a word stay ("don't"). Bytes that are not UTF-8 become U+FFFD.
+    """
+    text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
+    text = tf.strings.lower(text, encoding="utf-8")
+    text = tf.strings.regex_replace(text, r"<br\s*/?>", " ")
+    text = tf.strings.regex_replace(text, "’", "'")
+    text = tf.strings.regex_replace(text, r"(\pL)'(\pL)", r"\1’\2")
+    text = tf.strings.regex_replace(text, r"([^\pL\pN\pM\s’])", r" \1 ")
+    return tf.strings.regex_replace(text, "’", "'")
+
+
+def make_vectorizer(size: int, texts: Sequence[str]) -> keras.layers.TextVectorization:
+    """Words to numbers: the `size` most frequent words of `texts`, the training split's."""
+    vectorizer = _vectorizer(max_tokens=size)
+    vectorizer.adapt(tf.data.Dataset.from_tensor_slices(list(texts)).batch(256))
+    return vectorizer
+
+
+def vectorizer_of(vocabulary: Sequence[str]) -> keras.layers.TextVectorization:
+    """The vectoriser of another run: its vocabulary, padding and unknown word included."""
+    return _vectorizer(vocabulary=list(vocabulary[2:]))
+
+
+def _vectorizer(**kwargs: Any) -> keras.layers.TextVectorization:
+    return keras.layers.TextVectorization(
+        standardize=normalise, split="whitespace", ragged=True, name="words", **kwargs
+    )
+
+
+def cut(words: tf.RaggedTensor, longest: int) -> tf.RaggedTensor:
+    """Rows of more than `longest` words keep their first and last halves: verdicts stand at
+    the beginning and at the end."""
+    first = longest // 2
+    rest = words[:, first:]
+    return tf.concat([words[:, :first], rest[:, first - longest :]], axis=1)
+
+
+def encode(
+    vectorizer: keras.layers.TextVectorization, texts: Sequence[str], longest: int
+) -> list[np.ndarray]:
+    """Texts as arrays of word numbers, each cut to `longest`."""
+    batches = [texts[i : i + 512] for i in range(0, len(texts), 512)]
+    rows = (row for b in batches for row in cut(vectorizer(tf.constant(list(b))), longest))
+    return [row.numpy().astype(np.int32) for row in rows]
+
+
+def build(config: SentimentConfig, words: int, classes: int) -> keras.Model:
+    """The network over word numbers.
+
+    .. math::
+        e_t = E_{w_t}, \\qquad h_t = \\mathrm{cell}(e_t, h_{t-1}), \\qquad
+        y = \\mathrm{softmax}([\\max_t h_t, \\mathrm{mean}_t h_t] W_{hy} + b_y)
+
+    Args:
+        words: rows of the embedding, padding and unknown word included.
+        classes: width of the answer.
+
+    Returns:
+        A model from word numbers ``[batch, time]``, 0 where there is no word, to logits
+        ``[batch, classes]``. Its layers ``embedding`` and ``reader`` (word vectors
+        ``[batch, time, embedding]`` and mask ``[batch, time]`` to logits) can be called apart.
+    """
+    numbers = keras.Input((None,), dtype="int32", name="words")
+    embedding = keras.layers.Embedding(words, config.embedding, name="embedding")
+    mask = keras.ops.not_equal(numbers, PADDING)
+    logits = _reader(config, classes)([embedding(numbers), mask])
+    return keras.Model(numbers, logits, name="sentiment")
+
+
+def _reader(config: SentimentConfig, classes: int) -> keras.Model:
+    vectors = keras.Input((None, config.embedding), name="vectors")
+    mask = keras.Input((None,), dtype="bool", name="mask")
+    states = recurrent_stack(
+        vectors,
+        mask,
+        cell=config.cell,
+        units=config.units,
+        layers=config.layers,
+        direction=config.direction,
+        input_dropout=config.input_dropout,
+        dropout=config.dropout,
+        residual=config.residual,
+        segment=config.segment,
+    )
+    pooled = MaskedPooling(("max", "mean"), name="pooling")(states, mask=mask)
+    pooled = keras.layers.Dropout(config.readout_dropout, name="dropout")(pooled)
+    logits = keras.layers.Dense(classes, dtype="float32", name="readout")(pooled)
+    return keras.Model([vectors, mask], logits, name="reader")
+
+
+class Answers:
+    """What the exported model does, from strings; every function can be traced by itself.
+
+    Args:
+        model: of ``build``.
+        vectorizer: words to numbers.
+        classes: names, in the order of the logits.
+        longest: words read of a text.
+    """
+
+    PREFIXES = 64  # read at a time by `trajectory`
+
+    def __init__(
+        self,
+        model: keras.Model,
+        vectorizer: keras.layers.TextVectorization,
+        classes: Sequence[str],
+        longest: int,
+    ) -> None:
+        self.model = model
+        self.vectorizer = vectorizer
+        self.classes = tf.constant(list(classes))
+        self.longest = longest
+
+    def label(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Strings ``[batch]`` to ``probabilities`` ``[batch, classes]``, ``label`` ``[batch]``
+        and, the same for every batch, ``classes`` ``[classes]``."""
+        numbers = cut(self.vectorizer(text), self.longest).to_tensor()
+        probabilities = self._probabilities(numbers)
+        best = tf.argmax(probabilities, axis=-1)
+        label = tf.gather(self.classes, best)
+        return {"probabilities": probabilities, "label": label, "classes": self.classes}
+
+    def trajectory(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """How the answer comes about: the model's answer to each prefix of each text.
+
+        Strings ``[batch]`` to ``tokens`` ``[batch, time]`` (empty where a text has ended) and
+        ``probabilities`` ``[batch, time, classes]`` (zero there): after the first word, after
+        the first two, and so on. The last is the answer to the whole text.
+        """
+        split = cut(tf.strings.split(normalise(text)), self.longest)
+        numbers = tf.cast(cut(self.vectorizer(text), self.longest), tf.int32)
+        rows = numbers.value_rowids()  # a prefix for each word, in the order of the words
+        lengths = tf.ragged.range(1, numbers.row_lengths() + 1).values
+        padded = _at_least_one_step(numbers.to_tensor())
+        total = tf.shape(rows)[0]
+        width = len(self.classes)
+
+        def read(begin: Any, answers: Any) -> Any:
+            chunk = slice(begin, begin + self.PREFIXES)
+            prefixes = tf.gather(padded, rows[chunk])[:, : tf.reduce_max(lengths[chunk])]
+            inside = tf.sequence_mask(lengths[chunk], tf.shape(prefixes)[1])
+            some = self._probabilities(tf.where(inside, prefixes, PADDING))
+            return begin + self.PREFIXES, tf.concat([answers, some], axis=0)
+
+        _, answers = tf.while_loop(
+            lambda begin, _: begin < total,
+            read,
+            (tf.constant(0), tf.zeros([0, width])),
+            shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, width])),
+            parallel_iterations=1,
+        )
+        probabilities = tf.RaggedTensor.from_row_splits(answers, numbers.row_splits)
+        return {"tokens": split.to_tensor(), "probabilities": probabilities.to_tensor()}
+
+    def _probabilities(self, numbers: tf.Tensor) -> tf.Tensor:
+        numbers = _at_least_one_step(numbers)
+        logits = self.model(tf.cast(numbers, tf.int32), training=False)
+        return tf.nn.softmax(tf.cast(logits, tf.float32))
+
+
+def _at_least_one_step(numbers: tf.Tensor) -> tf.Tensor:
+    """Texts without words get one masked step: a recurrence needs something to run over."""
+    missing = tf.maximum(1 - tf.shape(numbers)[1], 0)
+    return tf.pad(numbers, [[0, 0], [0, missing]], constant_values=PADDING)

@@ -1,0 +1,179 @@
+"""Labels texts with an exported model, and shows how each answer came about."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apps.sentiment.config import PredictConfig
+from common.cli import main, start_tensorflow
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+BATCH = 64
+
+
+def run(config: PredictConfig) -> None:
+    """Answers for the texts of the command line, of --file, or of stdin."""
+    from common import runs
+
+    finished = runs.finished("sentiment", config.run)
+    table, texts = gather(config)
+
+    start_tensorflow()  # only now: the errors above come without the wait
+
+    from common import export
+
+    model = export.load(finished.export)
+    if config.explain:
+        explain(model, texts, config.png)
+        return
+    classes, probabilities = label(model, texts, progress=config.file is not None)
+    if config.file is None:
+        for text, row in zip(texts, probabilities, strict=True):
+            best = int(row.argmax())
+            print(f"{classes[best]}\t{row[best]:.4f}\t{' '.join(text.split())}")
+    else:
+        write(scored(table, classes, probabilities), config.out)
+
+
+def gather(config: PredictConfig) -> tuple["pd.DataFrame", list[str]]:
+    """The texts that were given, and the table they stand in.
+
+    Raises:
+        UserError: if none were given, or in two ways at once.
+    """
+    import pandas as pd
+
+    from apps.sentiment.data import check_length, read_texts
+
+    if config.file is not None and config.texts:
+        raise UserError("expected texts or --file, found both")
+    if config.out is not None:
+        if config.file is None:
+            raise UserError("--out goes with --file")
+        if not config.out.absolute().parent.is_dir():
+            raise UserError(f"--out {config.out}: no such folder")
+    if config.explain and not config.png.absolute().parent.is_dir():
+        raise UserError(f"--png {config.png}: no such folder")
+    if config.file is not None:
+        return read_texts(config.file, config.text_column)
+    texts = list(config.texts) or list(stdin_lines())
+    for number, text in enumerate(texts, 1):
+        check_length(text, f"text {number}")
+    return pd.DataFrame({"text": texts}), texts
+
+
+def stdin_lines() -> Iterator[str]:
+    """The lines of stdin.
+
+    Raises:
+        UserError: at a terminal, where nothing is piped in; for bytes that are not UTF-8.
+    """
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UserError("no text: expected texts in quotes, --file, or lines on stdin")
+    count = 0
+    for count, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            yield line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UserError(f"stdin: line {count}: expected UTF-8 text, {error.reason}") from None
+    if not count:
+        raise UserError("stdin: no lines in it")
+
+
+def label(
+    model: Any, texts: Sequence[str], *, progress: bool = False
+) -> tuple[list[str], "np.ndarray"]:
+    """Names of the classes, and probabilities ``[texts, classes]``; long and short texts
+    apart, so that short ones are not padded to long ones."""
+    import numpy as np
+    import tensorflow as tf
+    from tqdm import tqdm
+
+    order = np.argsort([len(text) for text in texts], kind="stable")
+    starts = range(0, len(texts), BATCH)
+    probabilities: np.ndarray | None = None
+    for start in tqdm(starts, desc="label", unit="batch", disable=None if progress else True):
+        rows = order[start : start + BATCH]
+        answers = model.signatures["serving_default"](text=tf.constant([texts[i] for i in rows]))
+        if probabilities is None:
+            classes = [name.decode() for name in answers["classes"].numpy()]
+            probabilities = np.zeros((len(texts), len(classes)), np.float32)
+        probabilities[rows] = answers["probabilities"].numpy()
+    assert probabilities is not None
+    return classes, probabilities
+
+
+def scored(
+    table: "pd.DataFrame", classes: Sequence[str], probabilities: "np.ndarray"
+) -> "pd.DataFrame":
+    """The user's table with the predicted label and each class's probability beside it."""
+    answer = table.copy()
+    answer["predicted"] = [classes[i] for i in probabilities.argmax(axis=1)]
+    for index, name in enumerate(classes):
+        answer[f"p_{name}"] = probabilities[:, index]
+    return answer
+
+
+def write(table: "pd.DataFrame", path: Path | None) -> None:
+    """As CSV, to `path` or else to stdout."""
+    from common.runs import write_whole
+
+    if path is None:
+        table.to_csv(sys.stdout, index=False)
+    else:
+        write_whole(path, lambda neighbour: table.to_csv(neighbour, index=False))
+        print(f"{len(table):,} rows written to {path}")
+
+
+def explain(model: Any, texts: Sequence[str], png: Path) -> None:
+    """Prints each text with its words coloured by where the probability stood after them, and
+    draws the same as a picture."""
+    import tensorflow as tf
+    from rich.console import Console
+
+    from apps.sentiment import plots
+    from common.plots import save
+
+    classes, _ = label(model, texts[:1])
+    console = Console(highlight=False, soft_wrap=True)
+    drawn = []
+    for text in texts:
+        answer = model.signatures["trajectory"](text=tf.constant([text]))
+        tokens = [token.decode() for token in answer["tokens"].numpy()[0]]
+        probabilities = answer["probabilities"].numpy()[0]
+        if tokens:
+            print_trajectory(console, tokens, probabilities, classes)
+            drawn.append((tokens, probabilities))
+        else:
+            console.print("(no words)")
+    if drawn:
+        save(plots.trajectories(drawn[:6], classes), png)
+        more = f" (the first 6 of {len(drawn)})" if len(drawn) > 6 else ""
+        console.print(f"picture: {png}{more}")
+
+
+def print_trajectory(
+    console: Any, tokens: Sequence[str], probabilities: "np.ndarray", classes: Sequence[str]
+) -> None:
+    """One text: of two classes red to green, the second one's; else the final answer's."""
+    from rich.text import Text
+
+    best = int(probabilities[-1].argmax())
+    shown = 1 if len(classes) == 2 else best
+    line = Text()
+    for token, value in zip(tokens, probabilities[:, shown], strict=True):
+        red, green = round(200 * (1 - value)), round(160 * value)
+        line.append(token, style=f"white on rgb({red},{green},60)")
+        line.append(f" {value:.2f} ", style="dim")
+    console.print(line)
+    answer = f"{classes[best]} {probabilities[-1, best]:.4f}"
+    console.print(f"= {answer}  (after each word: probability of {classes[shown]})\n")
+
+
+if __name__ == "__main__":
+    main(run, PredictConfig, prog="python -m apps.sentiment.predict")

@@ -1,0 +1,105 @@
+"""What a training run says: what it will do, how it went, and what to type next."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apps.sentiment.config import SentimentConfig
+from apps.sentiment.data import Splits
+from common import export
+from common.errors import UserError
+
+CHECKED = 32  # texts that the exported model is asked again in a clean process
+
+
+def begin(config: SentimentConfig, splits: Splits, folder: Path) -> None:
+    """Says what will be done."""
+    parts = (splits.train, splits.validation, splits.test)
+    counts = " / ".join(f"{len(part):,}" for part in parts)
+    classes = ", ".join(splits.classes)
+    print(f"{splits.name}: {counts} texts to train, validate and test; classes {classes}")
+    print(
+        f"{config.layers} {config.direction} {config.cell} layer(s) of {config.units}, "
+        f"at most {config.epochs} epochs of {-(-len(splits.train) // config.batch_size):,} "
+        f"batches; everything goes to {folder}",
+        flush=True,
+    )
+
+
+def vocabulary_of(run: Path) -> list[str]:
+    """The vocabulary of another run, padding and unknown word first.
+
+    Raises:
+        UserError: if that run has none.
+    """
+    try:
+        return (run / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    except FileNotFoundError:
+        raise UserError(f"--init-from {run}: no vocabulary.txt in it, not a run's folder") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--init-from {run}: vocabulary.txt can't be read: {error}") from None
+
+
+def worst(splits: Splits, probabilities: np.ndarray, count: int = 10) -> str:
+    """The validation texts that the model is most sure and most wrong about, as Markdown."""
+    labels = splits.validation.labels
+    given = probabilities[np.arange(len(labels)), labels]
+    rows = ["| true | predicted | probability | text |", "|---|---|---|---|"]
+    for i in np.argsort(given, kind="stable")[:count]:
+        best = int(probabilities[i].argmax())
+        if best == labels[i]:
+            break
+        text = " ".join(splits.validation.texts[i].replace("|", "/").split())
+        text = text if len(text) < 400 else f"{text[:200]} … {text[-200:]}"
+        names = f"{splits.classes[labels[i]]} | {splits.classes[best]}"
+        rows.append(f"| {names} | {probabilities[i, best]:.3f} | {text} |")
+    return "\n".join(rows)
+
+
+def check_export(path: Path, texts: list[str], probabilities: np.ndarray) -> float:
+    """Asks the exported model in a process that knows only TensorFlow; returns the largest
+    difference from the probabilities that the Keras model gave.
+
+    Raises:
+        RuntimeError: if they differ by more than rounding, or an empty text gets no answer.
+    """
+    asked = [*texts[:CHECKED], ""]
+    answer = export.answer_in_clean_process(path, "serving_default", {"text": np.array(asked)})
+    found = answer["probabilities"]
+    difference = float(np.abs(found[:-1] - probabilities[: len(asked) - 1]).max())
+    if not np.isfinite(found).all() or difference > 1e-3:
+        raise RuntimeError(f"{path}: the exported model differs by {difference} from the trained")
+    return difference
+
+
+def end(result: dict[str, Any], folder: Path) -> None:
+    """Prints the scores beside the baselines' and the commands to type next."""
+    print(f"\n{result['dataset']}, test part ({result['train_seconds']:.0f} s of training):")
+    rows = {f"{result['cell']} network": result["test"], **result["baselines"]}
+    names = [n for n in result["test"] if not n.endswith(("_low", "_high"))]
+    print("  " + " " * 16 + "".join(f"{name:>26s}" for name in names))
+    for label, scores in rows.items():
+        cells = [interval(scores, name) for name in names]
+        print(f"  {label:16s}" + "".join(f"{cell:>26s}" for cell in cells))
+    name, best = max(result["baselines"].items(), key=lambda item: item[1]["accuracy"])
+    margin = result["test"]["accuracy"] - best["accuracy"]
+    verdict = "better than" if margin > 0 else "NOT better than"
+    print(f"The network is {verdict} the best baseline, {name} ({margin:+.4f} accuracy).")
+    print(
+        f"\nNext:\n"
+        f'  python -m apps.sentiment.predict --run {folder} "A film to fall asleep in."\n'
+        f'  python -m apps.sentiment.predict --run {folder} --explain "Not bad at all."\n'
+        f"  python -m apps.sentiment.evaluate --run {folder} --dataset rotten_tomatoes\n"
+        f"  saved_model_cli show --dir {folder / 'export' / '1'} --all\n"
+        f"  make board"
+    )
+
+
+def interval(scores: dict[str, float], name: str) -> str:
+    """A score with its interval, if it has them."""
+    if name not in scores:
+        return "-"
+    if f"{name}_low" not in scores:
+        return f"{scores[name]:.4f}"
+    return f"{scores[name]:.4f} [{scores[f'{name}_low']:.3f}, {scores[f'{name}_high']:.3f}]"

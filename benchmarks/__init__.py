@@ -1,0 +1,1 @@
+"""Speed and memory beside peers, as ratios of things run in turn in one process."""

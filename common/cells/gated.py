@@ -1,0 +1,120 @@
+r"""Gated cells: the state is carried by a sum, so that the gradient is carried by one too.
+
+In each of them :math:`\partial h_t/\partial h_{t-1}` (for the LSTM
+:math:`\partial c_t/\partial c_{t-1}`) has a term :math:`\mathrm{diag}(g_t)` with a gate
+:math:`g_t` between 0 and 1 that the cell itself sets. Where the gate is open the gradient
+passes unchanged, whatever the recurrent kernel's singular values are.
+
+:math:`\sigma` is the logistic function and :math:`\odot` the product element by element.
+Kernels hold their gates side by side, in the order that each docstring gives.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from common.cells.base import Cell, States
+
+
+@keras.saving.register_keras_serializable(package="common.cells")
+class LSTMCell(Cell):
+    r"""Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000):
+
+    .. math::
+        i_t &= \sigma(x_t W_i + h_{t-1} U_i + b_i) \\
+        f_t &= \sigma(x_t W_f + h_{t-1} U_f + b_f) \\
+        \tilde c_t &= \tanh(x_t W_c + h_{t-1} U_c + b_c) \\
+        o_t &= \sigma(x_t W_o + h_{t-1} U_o + b_o) \\
+        c_t &= f_t \odot c_{t-1} + i_t \odot \tilde c_t \\
+        h_t &= o_t \odot \tanh(c_t)
+
+    Shapes: ``kernel`` :math:`[W_i, W_f, W_c, W_o]` ``[features, 4 * units]``,
+    ``recurrent_kernel`` :math:`[U_i, U_f, U_c, U_o]` ``[units, 4 * units]``, ``bias``
+    ``[4 * units]``; the states are :math:`[h, c]`, each ``[batch, units]``. The bias of the
+    forget gate starts one higher than the initialiser says, so that the cell begins by
+    remembering (Jozefowicz et al. 2015).
+    """
+
+    gate_names = ("i", "f", "c", "o")
+
+    @property
+    def state_size(self) -> list[int]:
+        return [self.units, self.units]
+
+    def _initial_bias(self, shape: Any, dtype: Any = None) -> Any:
+        bias = self.bias_initializer(shape, dtype=dtype)
+        forget = ops.arange(shape[0]) // self.units == 1
+        return bias + ops.cast(forget, bias.dtype)
+
+    def step(self, projected: Any, states: States) -> tuple[Any, States]:
+        h, c = states
+        z = projected + ops.matmul(h, self.recurrent_kernel)
+        i, f, candidate, o = ops.split(z, 4, axis=-1)
+        c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(candidate)
+        h = ops.sigmoid(o) * ops.tanh(c)
+        return h, [h, c]
+
+
+@keras.saving.register_keras_serializable(package="common.cells")
+class GRUCell(Cell):
+    r"""Gated recurrent unit (Cho et al. 2014), reset *after* the product (as in cuDNN):
+
+    .. math::
+        z_t &= \sigma(x_t W_z + b_z + h_{t-1} U_z + d_z) \\
+        r_t &= \sigma(x_t W_r + b_r + h_{t-1} U_r + d_r) \\
+        \tilde h_t &= \tanh(x_t W_h + b_h + r_t \odot (h_{t-1} U_h + d_h)) \\
+        h_t &= z_t \odot h_{t-1} + (1 - z_t) \odot \tilde h_t
+
+    The update gate *keeps*: at :math:`z_t = 1` the state is copied. (Cho's paper reads the
+    same; other texts exchange z and 1 - z.) Shapes: ``kernel`` :math:`[W_z, W_r, W_h]`
+    ``[features, 3 * units]``, ``recurrent_kernel`` :math:`[U_z, U_r, U_h]`
+    ``[units, 3 * units]``, ``bias`` ``[2, 3 * units]``: row 0 is :math:`b`, added to the
+    input, row 1 is :math:`d`, added to the state's product.
+    """
+
+    gate_names = ("z", "r", "h")
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        return (2, 3 * self.units)
+
+    def project(self, x: Any) -> Any:
+        return ops.matmul(x, self.kernel) + self.bias[0]
+
+    def step(self, projected: Any, states: States) -> tuple[Any, States]:
+        (h,) = states
+        x_zr, x_h = ops.split(projected, [2 * self.units], axis=-1)
+        recurrent = ops.matmul(h, self.recurrent_kernel) + self.bias[1]
+        h_zr, h_h = ops.split(recurrent, [2 * self.units], axis=-1)
+        z, r = ops.split(ops.sigmoid(x_zr + h_zr), 2, axis=-1)
+        candidate = ops.tanh(x_h + r * h_h)
+        h = z * h + (1 - z) * candidate
+        return h, [h]
+
+
+@keras.saving.register_keras_serializable(package="common.cells")
+class MGUCell(Cell):
+    r"""Minimal gated unit (Zhou et al. 2016, arXiv:1603.09420), one gate for both duties:
+
+    .. math::
+        f_t &= \sigma(x_t W_f + h_{t-1} U_f + b_f) \\
+        \tilde h_t &= \tanh(x_t W_h + (f_t \odot h_{t-1}) U_h + b_h) \\
+        h_t &= (1 - f_t) \odot h_{t-1} + f_t \odot \tilde h_t
+
+    The gate *replaces*: at :math:`f_t = 1` the state is overwritten, at 0 copied; and it is
+    applied to the state *before* the product. Shapes: ``kernel`` :math:`[W_f, W_h]`
+    ``[features, 2 * units]``, ``recurrent_kernel`` :math:`[U_f, U_h]` ``[units, 2 * units]``,
+    ``bias`` ``[2 * units]``: two thirds of a GRU's weights.
+    """
+
+    gate_names = ("f", "h")
+
+    def step(self, projected: Any, states: States) -> tuple[Any, States]:
+        (h,) = states
+        x_f, x_h = ops.split(projected, 2, axis=-1)
+        u_f, u_h = ops.split(ops.convert_to_tensor(self.recurrent_kernel), 2, axis=-1)
+        f = ops.sigmoid(x_f + ops.matmul(h, u_f))
+        candidate = ops.tanh(x_h + ops.matmul(f * h, u_h))
+        h = (1 - f) * h + f * candidate
+        return h, [h]

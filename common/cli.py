@@ -1,0 +1,115 @@
+"""The command line: flags made from a dataclass, errors in one line. Imports no TensorFlow."""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import tyro
+
+from common.errors import UserError
+
+Config = TypeVar("Config")
+Presets = Mapping[str, Mapping[str, Any]]
+
+
+def main(
+    run: Callable[[Config], object],
+    config_type: type[Config],
+    *,
+    prog: str,
+    presets: Presets | None = None,
+) -> NoReturn:
+    """Parses the command line into a `config_type`, runs it, and exits.
+
+    Exit codes: 0; 2 for what the user can mend, after one line on stderr; 130 after Ctrl-C.
+    """
+    try:
+        run(parse(config_type, sys.argv[1:], prog=prog, presets=presets))
+    except UserError as error:
+        print(f"{prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow and Keras without the dozen lines that they say about themselves.
+
+    What goes wrong is raised as an exception all the same. Set TF_CPP_MIN_LOG_LEVEL to hear
+    more.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)  # written by C++, before its log level counts
+        import keras  # noqa: F401
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
+def parse(
+    config_type: type[Config],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    presets: Presets | None = None,
+) -> Config:
+    """`argv` as a `config_type`. Flags win over the preset, the preset over the defaults.
+
+    Raises:
+        UserError: in one line, for whatever tyro refuses.
+        SystemExit: with code 0, after --help.
+    """
+    default = None
+    if presets:
+        name = _value_of("--preset", argv)
+        if name is not None and name not in presets:
+            raise UserError(f"--preset {name}: expected one of {', '.join(presets)}")
+        if name is not None:
+            default = config_type(**{"preset": name, **presets[name]})
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            if default is None:
+                return tyro.cli(config_type, args=argv, prog=prog)
+            return tyro.cli(config_type, args=argv, prog=prog, default=default)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise UserError(_first_message(said.getvalue())) from None
+
+
+def _value_of(flag: str, argv: Sequence[str]) -> str | None:
+    for place, word in enumerate(argv):
+        if word == flag and place + 1 < len(argv):
+            return argv[place + 1]
+        if word.startswith(flag + "="):
+            return word.split("=", 1)[1]
+    return None
+
+
+def _first_message(boxed: str) -> str:
+    """The first message out of the box that tyro draws around its errors."""
+    lines = []
+    for line in boxed.splitlines():
+        text = line.strip().strip("│╭╮╰╯─").strip()
+        if not text or line.strip().startswith(("╭", "╰")):
+            continue
+        if set(text) <= {"─"} or "───" in line:
+            break
+        lines.append(text)
+    return " ".join(lines) or " ".join(boxed.split()) or "the command line can't be read"

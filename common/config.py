@@ -1,0 +1,79 @@
+"""Settings that mean the same in every application. Imports no TensorFlow, so that --help is
+quick; each application adds its own fields in its ``config.py``."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from common.errors import UserError
+
+CellName = Literal["simple", "irnn", "lstm", "gru", "mgu"]
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+StrategyName = Literal["none", "mirrored"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What every training run needs to know."""
+
+    run_dir: Path | None = None
+    """Folder of this run; new, or empty. Default: runs/APP/TIME."""
+    data: Path | None = None
+    """Your own data instead of a named dataset; see the application's README."""
+    init_from: Path | None = None
+    """A finished run to start from: weights whose shapes fit are carried over."""
+    cell: CellName = "gru"
+    """Recurrent cell: simple (tanh), irnn (ReLU from the identity), or one with gates."""
+    units: int = 64
+    """Width of the hidden state, in each direction. Raise it when there is much data."""
+    layers: int = 1
+    """Recurrent layers on top of each other."""
+    epochs: int = 10
+    """At most so many passes over the training split; early stopping may end sooner."""
+    patience: int = 3
+    """Stop after so many epochs without a better validation score."""
+    batch_size: int = 64
+    """Examples in one optimiser step, over all devices together."""
+    learning_rate: float = 1e-3
+    """Highest learning rate of AdamW, after warm-up and before the cosine decay."""
+    warmup: float = 0.1
+    """Share of all steps over which the learning rate rises."""
+    weight_decay: float = 0.01
+    """Decay of kernels (never of biases or embeddings), as a share of the learning rate."""
+    clip_norm: float = 1.0
+    """Longer gradients (global norm) are shortened to this; 0 turns it off."""
+    average: float = 0.0
+    """Momentum of the running average of the weights that is validated and kept; 0 is off."""
+    precision: Precision = "float32"
+    """Arithmetic: bfloat16 or float16 pay on GPUs that have them, not on a CPU."""
+    jit: bool = False
+    """Compile the training step by XLA: worth trying on a GPU; each new length costs time."""
+    strategy: StrategyName = "none"
+    """mirrored: split each batch over all GPUs (or logical CPUs) of this machine."""
+    seed: int = 0
+    """Fixes initial weights, order and dropout: the same seed gives the same scores."""
+
+    def __post_init__(self) -> None:
+        positive = ("units", "layers", "epochs", "patience", "batch_size", "learning_rate")
+        shares = ("warmup", "average")
+        for name in positive:
+            self.require(name, getattr(self, name) > 0, "above 0")
+        for name in shares:
+            self.require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+        for name in ("weight_decay", "clip_norm", "seed"):
+            self.require(name, getattr(self, name) >= 0, "at least 0")
+
+    def require(self, name: str, holds: bool, expected: str) -> None:
+        """Raises UserError, naming the flag, unless `holds`."""
+        if not holds:
+            flag = "--" + name.replace("_", "-")
+            raise UserError(f"{flag} {getattr(self, name)}: expected a value {expected}")
+
+
+def to_json(config: object) -> dict[str, object]:
+    """The fields of a configuration as JSON can hold them; paths become absolute."""
+    values = {f.name: getattr(config, f.name) for f in fields(config)}  # type: ignore[arg-type]
+    return {
+        name: str(value.absolute()) if isinstance(value, Path) else value
+        for name, value in values.items()
+    }

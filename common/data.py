@@ -1,0 +1,222 @@
+"""Readers of users' own tables, splits, and batches of sequences of like length."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from sklearn.model_selection import train_test_split
+
+from common.errors import UserError
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV, TSV or JSON Lines file, by its suffix, as a table of strings.
+
+    Cells are kept as they stand: "NA" and "null" are words like others, an empty CSV cell is
+    the empty string. Rows are counted from 1, the header not counted.
+
+    Raises:
+        UserError: for a missing or empty file, another suffix, bytes that are not UTF-8, rows
+            of unequal length, or lines that are not JSON objects.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".tsv", ".jsonl", ".ndjson"):
+        raise UserError(f"{path}: expected a .csv, .tsv or .jsonl file")
+    _check_utf8(path)
+    if suffix in (".jsonl", ".ndjson"):
+        table = _read_json_lines(path)
+    else:
+        table = _read_separated(path, "\t" if suffix == ".tsv" else ",")
+    if table.empty:
+        raise UserError(f"{path}: no rows in it")
+    return table
+
+
+def _check_utf8(path: Path) -> None:
+    empty = True
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            empty = empty and not line.strip()
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                found = line[error.start]
+                raise UserError(
+                    f"{path}: line {number}: expected UTF-8 text, found byte 0x{found:02x}; "
+                    f"`iconv -f LATIN1 -t UTF-8` may convert it"
+                ) from None
+    if empty:
+        raise UserError(f"{path}: the file is empty")
+
+
+def _read_separated(path: Path, separator: str) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(
+            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"{path}: not a table of equal rows: {error}") from None
+    if not isinstance(table.index, pd.RangeIndex):  # more cells than headings
+        raise UserError(
+            f"{path}: rows have more cells than the header has names ({len(table.columns)}); "
+            f"quote cells that hold the separator"
+        )
+    # Rows cut short come as missing cells.
+    short = table.isna().any(axis=1).to_numpy()
+    if short.any():
+        raise UserError(f"{path}: row {short.argmax() + 1}: fewer cells than the header")
+    return table
+
+
+def _read_json_lines(path: Path) -> pd.DataFrame:
+    rows = []
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(row, dict):
+                raise UserError(f"{path}: line {number}: expected a JSON object")
+            rows.append({str(key): _as_text(value) for key, value in row.items()})
+    return pd.DataFrame(rows).fillna("")
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def column(table: pd.DataFrame, name: str, path: Path, flag: str) -> list[str]:
+    """The cells of one column.
+
+    Raises:
+        UserError: if there is no such column, naming those there are and the flag to use.
+    """
+    if name not in table.columns:
+        found = ", ".join(map(repr, table.columns[:12]))
+        raise UserError(f"{path}: no column {name!r} among {found}; name another with {flag}")
+    return table[name].tolist()
+
+
+def split_rows(labels: np.ndarray, share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the rows kept and of a `share` of them set aside, each label in its
+    proportion. Function of `labels`, `share` and `seed` alone.
+
+    Raises:
+        UserError: if some label is too rare to stand on both sides.
+    """
+    rows = np.arange(len(labels))
+    try:
+        kept, aside = train_test_split(rows, test_size=share, random_state=seed, stratify=labels)
+    except ValueError as error:
+        raise UserError(f"too few rows to set {share:.0%} of them aside: {error}") from None
+    return kept, aside
+
+
+@dataclass(frozen=True)
+class SequenceBatches:
+    """Batches of sequences of like length, in an order that depends on (seed, epoch) alone.
+
+    Shuffled sequences are taken in pools of `pool` batches; each pool is sorted by length and
+    cut into batches, and the batches are shuffled, so that short sequences are not padded to
+    the length of long ones and the order still changes with every epoch. As the order is a
+    pure function, any position inside an epoch can be returned to: ``epoch(7, start=120)``.
+
+    Args:
+        sequences: integer arrays of one dimension, 0 being kept for padding.
+        targets: one for each sequence, or None for batches without targets.
+        batch_size: sequences in a batch; the last of an epoch may be smaller.
+        multiple: pad to a multiple of this length (few lengths compile fewer times under jit).
+    """
+
+    sequences: Sequence[np.ndarray]
+    targets: np.ndarray | None
+    batch_size: int
+    seed: int = 0
+    pool: int = 50
+    multiple: int = 1
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.sequences) // self.batch_size)
+
+    def plan(self, epoch: int) -> list[np.ndarray]:
+        """For each batch of `epoch` the indices of its sequences."""
+        random = np.random.default_rng([self.seed, epoch])
+        lengths = np.fromiter(map(len, self.sequences), dtype=np.int64)
+        order = random.permutation(len(lengths))
+        size = self.pool * self.batch_size
+        batches = []
+        for begin in range(0, len(order), size):
+            chunk = order[begin : begin + size]
+            chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
+            batches += [
+                chunk[b : b + self.batch_size] for b in range(0, len(chunk), self.batch_size)
+            ]
+        return [batches[b] for b in random.permutation(len(batches))]
+
+    def in_order(self) -> tf.data.Dataset:
+        """All sequences, longest last; undo the order of the results with ``restore``."""
+        return self._dataset(self._by_length())
+
+    def restore(self, rows: np.ndarray) -> np.ndarray:
+        """Rows as ``in_order`` gives them, back in the order of ``sequences``."""
+        restored = np.empty_like(rows)
+        restored[np.concatenate(self._by_length())] = rows
+        return restored
+
+    def epoch(self, epoch: int, start: int = 0) -> tf.data.Dataset:
+        """The batches of `epoch` from batch number `start` on: (sequences, targets)."""
+        return self._dataset(self.plan(epoch)[start:])
+
+    def _by_length(self) -> list[np.ndarray]:
+        order = np.argsort([len(s) for s in self.sequences], kind="stable")
+        return [order[b : b + self.batch_size] for b in range(0, len(order), self.batch_size)]
+
+    def _dataset(self, plan: list[np.ndarray]) -> tf.data.Dataset:
+        padded = tf.TensorSpec([None, None], tf.int32)
+        if self.targets is None:
+            batches = tf.data.Dataset.from_generator(
+                lambda: (self._pad(batch) for batch in plan), output_signature=padded
+            )
+        else:
+            targets = tf.TensorSpec([None, *self.targets.shape[1:]], self.targets.dtype)
+            batches = tf.data.Dataset.from_generator(
+                lambda: self._pairs(plan), output_signature=(padded, targets)
+            )
+        return batches.prefetch(4)
+
+    def _pairs(self, plan: list[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        assert self.targets is not None
+        for batch in plan:
+            yield self._pad(batch), self.targets[batch]
+
+    def _pad(self, batch: np.ndarray) -> np.ndarray:
+        longest = max(1, *(len(self.sequences[i]) for i in batch))  # at least one, masked, step
+        longest = -(-longest // self.multiple) * self.multiple
+        padded = np.zeros((len(batch), longest), np.int32)
+        for row, i in enumerate(batch):
+            padded[row, : len(self.sequences[i])] = self.sequences[i]
+        return padded

@@ -1,0 +1,59 @@
+"""Pictures that several applications show. Each returns a matplotlib figure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from common.runs import write_whole
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG."""
+    write_whole(path, lambda neighbour: figure.savefig(neighbour, dpi=120))
+
+
+def learning_curves(history: Sequence[dict[str, float]], metric: str) -> Figure:
+    """Loss and `metric` over epochs, training and validation."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    epochs = [row["epoch"] for row in history]
+    for axes, name in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
+        for prefix, label in (("", "training"), ("val_", "validation")):
+            if history and prefix + name in history[0]:
+                values = [row[prefix + name] for row in history]
+                axes.plot(epochs, values, marker="o", label=label)
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
+    """How often each true class (rows) was given each label (columns).
+
+    Args:
+        counts: ``[classes, classes]``.
+    """
+    size = max(4.2, 0.5 * len(classes) + 2)
+    figure = Figure(figsize=(size, size * 0.9), layout="constrained")
+    axes = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    figure.colorbar(image, label="share of the true class")
+    ticks = np.arange(len(classes))
+    axes.set_xticks(
+        ticks,
+        classes,
+        rotation=45 if len(classes) > 3 else 0,
+        ha="right" if len(classes) > 3 else "center",
+    )
+    axes.set_yticks(ticks, classes)
+    axes.set(xlabel="predicted", ylabel="true")
+    if len(classes) <= 20:
+        for row, column in np.ndindex(*counts.shape):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            text = f"{counts[row, column]:,}\n{shares[row, column]:.0%}"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+    return figure

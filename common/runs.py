@@ -1,0 +1,159 @@
+"""A run's folder: what was asked for, what came out, and where each of them stands.
+
+    config.json    all that is needed to run again
+    metrics.json   the scores, the baselines' scores, versions
+    history.csv    a row an epoch
+    plots/         pictures
+    checkpoints/   weights
+    tensorboard/   event files
+    export/1/      the SavedModel
+
+Every file is written whole or not at all: to a neighbour first, then renamed. Imports no
+TensorFlow.
+"""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.config import to_json
+from common.errors import UserError
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one training run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.csv"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "checkpoints" / "best.weights.h5"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def export(self) -> Path:
+        return self.path / "export" / "1"
+
+
+def planned(app: str, run_dir: Path | None) -> Run:
+    """The run that will be written to `run_dir`, or to runs/APP/TIME; nothing is made yet.
+
+    Raises:
+        UserError: if something else is there already.
+    """
+    if run_dir is None:
+        now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        run_dir = Path("runs") / app / now
+        if run_dir.exists():
+            run_dir = run_dir.with_name(f"{now}_{secrets.token_hex(2)}")
+    if run_dir.exists() and not run_dir.is_dir():
+        raise UserError(f"--run-dir {run_dir}: expected a folder, found a file")
+    if run_dir.is_dir() and any(run_dir.iterdir()):
+        raise UserError(f"--run-dir {run_dir}: expected a new or empty folder, found files in it")
+    return Run(run_dir)
+
+
+def start(run: Run, app: str, config: object) -> None:
+    """Makes the folder and writes config.json.
+
+    Raises:
+        UserError: if the folder can't be made.
+    """
+    try:
+        run.plots.mkdir(parents=True, exist_ok=True)
+        run.weights.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--run-dir {run.path}: can't be made: {error.strerror}") from None
+    write_json(run.config, {"app": app, **to_json(config)})
+
+
+def finished(app: str, path: Path) -> Run:
+    """The run in folder `path`, with an exported model in it.
+
+    Raises:
+        UserError: if it is no run of `app`, or has no export.
+    """
+    run = Run(path)
+    if not path.is_dir():
+        raise UserError(f"--run {path}: no such folder")
+    found = read_config(run).get("app")
+    if found != app:
+        raise UserError(f"--run {path}: a run of {found!r}, expected one of {app!r}")
+    if not (run.export / "saved_model.pb").is_file():
+        raise UserError(f"--run {path}: no exported model in it, expected {run.export}")
+    return run
+
+
+def read_config(run: Run) -> dict[str, Any]:
+    """config.json of a run.
+
+    Raises:
+        UserError: if it is missing or is not a JSON object.
+    """
+    try:
+        config = json.loads(run.config.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{run.path}: not a run's folder: no config.json in it") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{run.config}: can't be read as JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{run.config}: expected a JSON object")
+    return config
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Has `write` fill a neighbour of `path` with the same suffix, then renames it."""
+    neighbour = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    try:
+        write(neighbour)
+        os.replace(neighbour, path)
+    finally:
+        neighbour.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_whole(path, lambda neighbour: _write_utf8(neighbour, text))
+
+
+def _write_utf8(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a result."""
+    packages = ("tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets")
+    return {
+        "python": platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in packages},
+    }

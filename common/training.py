@@ -1,0 +1,316 @@
+"""Trains any model of the suite: one loop, in the open.
+
+Keras's ``fit`` can't return to a place inside an epoch and fails with several workers, so the
+loop is written out. Everything that it changes is a variable of the model, of the optimiser
+or of ``Trainer``, and the order of the batches is a function of the epoch
+(``common.data.SequenceBatches``): whatever stands in between can be saved and gone on from.
+"""
+
+import contextlib
+import csv
+import io
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import tensorflow as tf
+from tqdm import tqdm
+
+from common import runs
+from common.config import TrainConfig
+from common.errors import UserError
+from common.monitoring import Monitor, spectral_radii
+
+Objective = Callable[[Any, Any], tuple[tf.Tensor, dict[str, tf.Tensor]]]
+"""(inputs, targets) of a batch -> loss of each example [batch], and metrics of each [batch]."""
+
+Validate = Callable[[int], dict[str, float]]
+"""Optimiser steps made so far -> scores on the validation split, of the model as it is."""
+
+
+class Batches(Protocol):
+    """Where batches come from, in an order that the epoch alone decides."""
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+
+    def epoch(self, epoch: int, start: int = 0) -> tf.data.Dataset:
+        """(inputs, targets), batch by batch, from batch number `start` of `epoch` on."""
+
+
+def set_up(config: TrainConfig) -> tf.distribute.Strategy:
+    """Fixes randomness and arithmetic for the process; returns where the model is to live.
+
+    Call it first of all: logical devices can't be made once TensorFlow has started.
+
+    Raises:
+        UserError: for a combination that the platform does not carry.
+    """
+    for gpu in tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # the device is in use by this process already
+            tf.config.experimental.set_memory_growth(gpu, True)
+    gpus = tf.config.list_logical_devices("GPU")
+    if config.strategy == "mirrored" and config.jit and not gpus:
+        raise UserError("--jit with --strategy mirrored: XLA refuses that on a CPU; drop one")
+    if config.strategy == "mirrored" and config.precision == "mixed_float16":
+        raise UserError("--precision mixed_float16 with --strategy mirrored: use mixed_bfloat16")
+    keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    keras.mixed_precision.set_dtype_policy(config.precision)
+    if config.strategy == "mirrored":
+        devices = [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
+        return tf.distribute.MirroredStrategy(devices)
+    return tf.distribute.get_strategy()
+
+
+def make_optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+    """AdamW (Loshchilov & Hutter 2019) whose learning rate rises linearly over the warm-up
+    and falls as a cosine to zero over `steps` optimiser steps."""
+    warmup = int(config.warmup * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else config.learning_rate,
+        decay_steps=max(1, steps - warmup),
+        warmup_target=config.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "embedding", "gamma", "beta"])
+    if config.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+@dataclass(eq=False)
+class Trainer:
+    """A model, its objective and its optimiser: ``step`` makes one update.
+
+    The loss of a step is the mean over the examples of the global batch, however they are
+    split over replicas; the gradient is summed over replicas, then clipped, then applied.
+    """
+
+    model: keras.Model
+    objective: Objective
+    config: TrainConfig
+    steps: int
+    """Optimiser steps of the whole training, which the learning rate is laid out over."""
+    strategy: tf.distribute.Strategy = field(default_factory=tf.distribute.get_strategy)
+
+    def __post_init__(self) -> None:
+        with self.strategy.scope():
+            self.optimizer = make_optimizer(self.config, self.steps)
+            self.optimizer.build(self.model.trainable_variables)
+            self.averages = [self._average_of(v) for v in self._weights()]
+        replica = tf.function(self._replica_step, jit_compile=True) if self.config.jit else None
+        self._replica = replica or self._replica_step
+
+    def _weights(self) -> list[tf.Variable]:
+        return [v.value for v in self.model.trainable_variables]
+
+    def _average_of(self, variable: tf.Variable) -> tf.Variable | None:
+        if not self.config.average:
+            return None
+        return tf.Variable(
+            variable,
+            trainable=False,
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self.optimizer.learning_rate)
+
+    @tf.function
+    def step(self, iterator: Any) -> dict[str, tf.Tensor]:
+        """Takes a batch from `iterator` and makes one update. Returns sums over the batch
+        (``loss``, the objective's metrics, ``examples``), and ``gradient_norm``."""
+        parts = self.strategy.run(self._replica, args=next(iterator))
+        return {
+            name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None)
+            for name, part in parts.items()
+        }
+
+    def _replica_step(self, inputs: Any, targets: Any) -> dict[str, tf.Tensor]:
+        context = tf.distribute.get_replica_context()
+        replicas = float(self.strategy.num_replicas_in_sync)
+        weights = self._weights()
+        with tf.GradientTape() as tape:
+            losses, metrics = self.objective(inputs, targets)
+            here = tf.cast(tf.shape(losses)[0], tf.float32)
+            examples = context.all_reduce(tf.distribute.ReduceOp.SUM, here)
+            loss = tf.reduce_sum(tf.cast(losses, tf.float32)) / examples
+            scaled = self.optimizer.scale_loss(loss)
+        # Dense, so that rows of an embedding that occur twice count once in the norm.
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(scaled, weights)]
+        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        norm = tf.linalg.global_norm(gradients)
+        scale = self.optimizer.scale_loss(tf.constant(1.0))
+        if self.config.clip_norm:
+            clip = self.config.clip_norm * scale
+            gradients, _ = tf.clip_by_global_norm(gradients, clip, use_norm=norm)
+        # Keras sums over replicas once more: what is equal on all of them is divided first.
+        self.optimizer.apply([g / replicas for g in gradients], self.model.trainable_variables)
+        self._update_averages()
+        sums = {name: tf.reduce_sum(tf.cast(m, tf.float32)) for name, m in metrics.items()}
+        norm = norm / scale / replicas
+        return {"loss": loss * examples, **sums, "examples": here, "gradient_norm": norm}
+
+    def _update_averages(self) -> None:
+        made = tf.cast(self.optimizer.iterations.value, tf.float32)
+        momentum = tf.minimum(self.config.average, made / (10.0 + made))  # quick at the start
+        for average, weight in zip(self.averages, self._weights(), strict=True):
+            if average is not None:
+                average.assign(average + (1.0 - momentum) * (weight - average))
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model has its averaged weights inside, and its own again afterwards."""
+        if not self.config.average:
+            yield
+            return
+        own = [tf.identity(weight) for weight in self._weights()]
+        try:
+            for weight, average in zip(self._weights(), self.averages, strict=True):
+                weight.assign(average)
+            yield
+        finally:
+            for weight, value in zip(self._weights(), own, strict=True):
+                weight.assign(value)
+
+
+@dataclass
+class Fitted:
+    """What a training left behind."""
+
+    history: list[dict[str, float]]
+    """A row an epoch."""
+    seconds: float
+    best_epoch: int
+    """Counted from 1; 0 if no epoch was finished."""
+    interrupted: bool
+
+
+def fit(
+    trainer: Trainer,
+    batches: Batches,
+    *,
+    epochs: int,
+    validate: Validate,
+    monitor: str,
+    run: runs.Run,
+    board: Monitor,
+    label: str = "train",
+) -> Fitted:
+    """Trains for `epochs` epochs, or until the score `monitor` has not risen for as many as
+    the configuration's patience, or until Ctrl-C; the model ends with the best weights, which
+    are in the run's folder as well.
+
+    Args:
+        validate: called after every epoch; its scores are logged. Higher `monitor` is better.
+        label: what the progress bar is called.
+    """
+    started = time.perf_counter()
+    history: list[dict[str, float]] = []
+    best, best_epoch, interrupted = -float("inf"), 0, False
+    bar = tqdm(total=epochs * batches.steps, desc=label, unit="batch", disable=None)
+    try:
+        for epoch in range(epochs):
+            row = run_epoch(trainer, batches, epoch, board, bar)
+            with trainer.averaged():
+                scores = validate(int(trainer.optimizer.iterations))
+                if scores[monitor] > best:
+                    best, best_epoch = scores[monitor], epoch + 1
+                    runs.write_whole(run.weights, lambda path: trainer.model.save_weights(path))
+            row = {"epoch": epoch + 1, **row, **{f"val_{k}": v for k, v in scores.items()}}
+            row["seconds"] = time.perf_counter() - started
+            history.append(row)
+            log_epoch(trainer, row, run, board)
+            tqdm.write(describe(row, epochs, "*" if best_epoch == epoch + 1 else ""))
+            if epoch + 1 - best_epoch >= trainer.config.patience:
+                tqdm.write(f"{label}: no better {monitor} for {epoch + 1 - best_epoch} epochs")
+                break
+    except KeyboardInterrupt:
+        interrupted = True
+        tqdm.write(f"{label}: interrupted; going on with the best weights so far")
+    finally:
+        bar.close()
+    if best_epoch:
+        trainer.model.load_weights(run.weights)
+    else:
+        runs.write_whole(run.weights, lambda path: trainer.model.save_weights(path))
+    return Fitted(history, time.perf_counter() - started, best_epoch, interrupted)
+
+
+def run_epoch(
+    trainer: Trainer, batches: Batches, epoch: int, board: Monitor, bar: tqdm
+) -> dict[str, float]:
+    """One pass. Returns means over its examples."""
+    dataset = trainer.strategy.experimental_distribute_dataset(batches.epoch(epoch))
+    iterator = iter(dataset)
+    totals: dict[str, tf.Tensor] = {}
+    for number in range(batches.steps):
+        sums = trainer.step(iterator)
+        norm = sums.pop("gradient_norm")
+        totals = {name: totals.get(name, 0.0) + value for name, value in sums.items()}
+        bar.update()
+        if number % 20 == 0:  # reading a value waits for the device: not at every step
+            loss = float(sums["loss"] / sums["examples"])
+            bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+            step = int(trainer.optimizer.iterations)
+            values = {"loss": loss, "gradient_norm": float(norm)}
+            board.scalars({**values, "learning_rate": trainer.learning_rate}, step, "batch")
+    examples = float(totals.pop("examples"))
+    return {name: float(value) / examples for name, value in totals.items()}
+
+
+def log_epoch(trainer: Trainer, row: dict[str, float], run: runs.Run, board: Monitor) -> None:
+    """Adds a finished epoch to TensorBoard and to history.csv."""
+    step = int(trainer.optimizer.iterations)
+    board.scalars({k: v for k, v in row.items() if k != "epoch"}, step, "epoch")
+    board.scalars(spectral_radii(trainer.model), step, "spectral_radius")
+    previous = run.history.read_text(encoding="utf-8") if run.history.is_file() else ""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, row, lineterminator="\n")
+    if not previous:
+        writer.writeheader()
+    writer.writerow(row)
+    runs.write_text(run.history, previous + text.getvalue())
+
+
+def describe(row: dict[str, float], epochs: int, mark: str) -> str:
+    """A line for the person who waits."""
+    shown = {k: v for k, v in row.items() if k not in ("epoch", "seconds")}
+    scores = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
+    return f"epoch {row['epoch']:.0f}/{epochs}  {scores}  {row['seconds']:.0f} s {mark}".rstrip()
+
+
+def init_from(model: keras.Model, weights: Path) -> tuple[list[str], list[str]]:
+    """Copies from another run's weights file those that fit by place and shape.
+
+    Args:
+        model: a built model.
+        weights: ``checkpoints/best.weights.h5`` of a run of the same application.
+
+    Returns:
+        The paths of the weights carried over, and of those left as they were.
+
+    Raises:
+        UserError: if the file is missing, is no weights file, or nothing in it fits.
+    """
+    if not weights.is_file():
+        raise UserError(f"{weights}: no such file, expected the weights of a finished run")
+    before = {v.path: v.numpy() for v in model.weights}
+    try:
+        with warnings.catch_warnings():  # one for each that does not fit: the caller says so
+            warnings.simplefilter("ignore")
+            model.load_weights(weights, skip_mismatch=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{weights}: can't be read as weights: {error}") from None
+    carried = [v.path for v in model.weights if (v.numpy() != before[v.path]).any()]
+    if not carried:
+        raise UserError(f"{weights}: none of its weights fits this model")
+    return carried, [path for path in before if path not in carried]

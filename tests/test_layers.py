@@ -1,0 +1,304 @@
+"""Layers around the recurrence: what they compute, what they leak, and what survives a file."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.testing import assert_allclose, assert_array_equal
+
+from common.cells import CELLS, make_cell
+from common.layers import MaskedPooling, Recurrent, recurrent_stack
+from tests import reference
+
+BATCH, TIME, FEATURES, UNITS = 4, 9, 3, 5
+LENGTHS = np.array([9, 4, 1, 6])
+MASK = np.arange(TIME) < LENGTHS[:, np.newaxis]
+GAPS = np.array([[1, 0, 1, 1, 0, 1, 0, 1, 1], [0, 0, 1, 0, 1, 1, 1, 0, 0]], bool)
+CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-6}
+EVERYTHING: dict[str, Any] = {
+    "layers": 2,
+    "direction": "bidirectional",
+    "input_dropout": 0.4,
+    "dropout": 0.3,
+    "residual": True,
+}
+
+each_cell = pytest.mark.parametrize("name", CELLS)
+each_mode = pytest.mark.parametrize("mode", MaskedPooling.MODES)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(99)
+
+
+@pytest.fixture
+def x(rng: np.random.Generator) -> np.ndarray:
+    return rng.normal(size=(BATCH, TIME, FEATURES)).astype("float32")
+
+
+def stack_model(rng: np.random.Generator | None = None, **options: Any) -> keras.Model:
+    """Features and a mask to the sequence of a stack, with random weights if `rng` is given."""
+    features = keras.Input((None, FEATURES), name="features")
+    mask = keras.Input((None,), dtype="bool", name="mask")
+    options = {"cell": "gru", "units": UNITS, **options}
+    model = keras.Model([features, mask], recurrent_stack(features, mask, **options))
+    if rng is not None:
+        reference.randomise(model, rng, scale=0.4)
+    return model
+
+
+def answering_model(rng: np.random.Generator, cell: str, **options: Any) -> keras.Model:
+    """Features and a mask to a sequence, its pooling, and a last state from a given start."""
+    features = keras.Input((None, FEATURES), name="features")
+    mask = keras.Input((None,), dtype="bool", name="mask")
+    start = [keras.Input((UNITS,), name=f"start_{n}") for n in range(reference.STATES[cell])]
+    options = {**EVERYTHING, "cell": cell, "units": UNITS, **options}
+    sequence = recurrent_stack(features, mask, **options)
+    pooled = MaskedPooling(("last", "mean", "first", "max"))(sequence, mask=mask)
+    final = Recurrent(make_cell(cell, UNITS), reverse=True, return_state=True, name="final")
+    state = final(sequence, mask=mask, initial_state=start)[-1]
+    outputs = {"sequence": sequence, "pooled": pooled, "state": state}
+    model = keras.Model({"features": features, "mask": mask, "start": start}, outputs)
+    reference.randomise(model, rng, scale=0.4)
+    return model
+
+
+# Recurrent
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@each_cell
+def test_the_layer_is_the_reference(
+    name: str, reverse: bool, x: np.ndarray, rng: np.random.Generator
+) -> None:
+    layer = Recurrent(make_cell(name, UNITS), reverse=reverse, return_state=True)
+    layer.build(x.shape)
+    weights = reference.randomise(layer, rng)
+    start = [rng.normal(size=(BATCH, UNITS)) for _ in range(reference.STATES[name])]
+    wanted, last = reference.run(reference.STEPS[name], weights, x, start, MASK, reverse)
+    got = layer(x, mask=MASK, initial_state=[tf.constant(s, tf.float32) for s in start])
+    for a, b in zip(got, [wanted, *last], strict=True):
+        assert_allclose(a, b, **CLOSE)
+
+
+@each_cell
+def test_a_stack_has_the_parameters_of_its_formula(name: str) -> None:
+    width = 2 * UNITS
+    first = reference.parameter_count(name, FEATURES, UNITS)
+    one_way = first + reference.parameter_count(name, UNITS, UNITS)
+    both_ways = 2 * (first + reference.parameter_count(name, width, UNITS))
+    options: dict[str, Any] = {"cell": name, "layers": 2}
+    assert stack_model(direction="forward", **options).count_params() == one_way
+    assert stack_model(direction="bidirectional", **options).count_params() == both_ways
+
+
+def test_a_mask_that_comes_with_the_input_is_used_and_handed_on(x: np.ndarray) -> None:
+    x[~MASK] = 0.0
+    layer = Recurrent(make_cell("lstm", UNITS), return_state=True)
+    given = keras.layers.Masking(0.0)(x)
+    outputs, *states = layer(given)
+    wanted, *last = layer(x, mask=MASK)
+    for a, b in zip([outputs, *states], [wanted, *last], strict=True):
+        assert_array_equal(a, b)
+    for masked in (outputs, wanted):  # what Keras's own pooling sees
+        pooled = keras.layers.GlobalAveragePooling1D()(masked)
+        assert_allclose(pooled, reference.pool(masked.numpy(), MASK, "mean"), **CLOSE)
+
+
+# MaskedPooling
+
+
+@each_mode
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pooling_is_the_reference(mode: str, dtype: str, rng: np.random.Generator) -> None:
+    inputs = rng.normal(size=(6, TIME, FEATURES)) - 2.0  # below the zeros of a masked place
+    mask = np.concatenate([MASK, GAPS])
+    got = MaskedPooling((mode,), dtype=dtype)(tf.constant(inputs, dtype), mask=mask)
+    assert got.dtype == dtype
+    tolerance = 1e-12 if dtype == "float64" else 1e-6
+    assert_allclose(got, reference.pool(inputs, mask, mode), rtol=tolerance)
+
+
+def test_pooling_puts_its_modes_side_by_side_in_their_order(x: np.ndarray) -> None:
+    modes = ("last", "mean", "first", "max")
+    wanted = np.concatenate([reference.pool(x, MASK, mode) for mode in modes], axis=1)
+    assert_allclose(MaskedPooling(modes)(x, mask=MASK), wanted, **CLOSE)
+
+
+@each_mode
+def test_pooling_without_a_mask_admits_every_step(mode: str, x: np.ndarray) -> None:
+    wanted = reference.pool(x, np.ones((BATCH, TIME)), mode)
+    assert_allclose(MaskedPooling((mode,))(x), wanted, **CLOSE)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@each_mode
+def test_a_row_that_the_mask_empties_pools_to_zero_with_finite_gradients(
+    mode: str, dtype: str, x: np.ndarray
+) -> None:
+    mask = MASK.copy()
+    mask[1] = False
+    inputs = tf.cast(x, dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        pooled = MaskedPooling((mode,), dtype=dtype)(inputs, mask=mask)
+        loss = tf.reduce_sum(tf.square(pooled))
+    gradient = tf.cast(tape.gradient(loss, inputs), tf.float32).numpy()
+    assert np.isfinite(gradient).all()
+    assert not gradient[~mask].any()
+    assert gradient[0].any()
+    assert_array_equal(tf.cast(pooled, tf.float32)[1], np.zeros(FEATURES))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 1e-3), ("bfloat16", 1e-2)])
+@each_mode
+def test_pooling_in_half_precision_survives_long_sequences(
+    mode: str, dtype: str, tolerance: float, rng: np.random.Generator
+) -> None:
+    inputs = rng.normal(50.0, 5.0, size=(2, 5000, FEATURES))  # a sum of 250,000 is no float16
+    mask = rng.random((2, 5000)) < 0.9
+    got = MaskedPooling((mode,), dtype=dtype)(tf.cast(inputs, dtype), mask=mask)
+    assert got.dtype == dtype
+    assert_allclose(tf.cast(got, tf.float64), reference.pool(inputs, mask, mode), rtol=tolerance)
+
+
+@pytest.mark.parametrize("modes", [(), ("mean", "median"), "max"])
+def test_an_unknown_pooling_mode_is_named(modes: Any) -> None:
+    with pytest.raises(ValueError, match=r"pooling modes .*expected some of .*'mean'"):
+        MaskedPooling(modes)
+
+
+@pytest.mark.filterwarnings("error")
+def test_pooling_ends_the_mask_without_a_warning(x: np.ndarray) -> None:
+    layer = MaskedPooling()
+    layer(keras.layers.Masking(0.0)(x))
+    assert layer.compute_mask(x, MASK) is None
+
+
+# recurrent_stack
+
+
+@each_cell
+def test_padding_changes_nothing_through_the_whole_stack(
+    name: str, x: np.ndarray, rng: np.random.Generator
+) -> None:
+    """A batch of mixed lengths, with garbage after their ends, against each row on its own."""
+    model = stack_model(rng, cell=name, **EVERYTHING)
+    garbage = 1e6 * rng.normal(size=x.shape).astype("float32")
+    together = model([np.where(MASK[..., np.newaxis], x, garbage), MASK])
+    for row, length in enumerate(LENGTHS):
+        alone = model([x[row : row + 1, :length], np.ones((1, length), bool)])
+        assert_allclose(together[row, :length], alone[0], **CLOSE)
+        assert_array_equal(together[row, length:], np.zeros((TIME - length, 2 * UNITS)))
+
+
+@each_cell
+def test_the_forward_direction_is_causal_and_both_directions_are_not(
+    name: str, x: np.ndarray, rng: np.random.Generator
+) -> None:
+    now, everything = 5, np.ones((BATCH, TIME), bool)
+    changed = x.copy()
+    changed[:, now:] += rng.normal(size=x[:, now:].shape)
+    for direction, causal in (("forward", True), ("bidirectional", False)):
+        model = stack_model(rng, cell=name, layers=2, direction=direction)
+        before, after = (model([inputs, everything]).numpy() for inputs in (x, changed))
+        assert np.array_equal(before[:, :now], after[:, :now]) == causal
+        assert not np.allclose(before[:, now:], after[:, now:])
+
+
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_residual_adds_each_later_layers_input_to_its_output(
+    direction: str, x: np.ndarray, rng: np.random.Generator
+) -> None:
+    with_it = stack_model(rng, layers=2, direction=direction, residual=True)
+    without = stack_model(layers=2, direction=direction)
+    only_first = stack_model(layers=1, direction=direction, residual=True)
+    without.set_weights(with_it.get_weights())
+    only_first.set_weights(with_it.get_weights()[: len(only_first.weights)])
+    given = [x, MASK]
+    assert_allclose(with_it(given), without(given) + only_first(given), **CLOSE)
+
+
+def test_a_bidirectional_layer_is_its_two_directions_side_by_side(
+    x: np.ndarray, rng: np.random.Generator
+) -> None:
+    model = stack_model(rng, cell="lstm")
+    weights = model.get_weights()
+    start = [np.zeros((BATCH, UNITS))] * 2
+    halves = [
+        reference.run(reference.lstm, part, x, start, MASK, reverse)[0]
+        for part, reverse in ((weights[:3], False), (weights[3:], True))
+    ]
+    assert_allclose(model([x, MASK]), np.concatenate(halves, axis=-1), **CLOSE)
+
+
+def test_input_dropout_drops_whole_features_and_dropout_drops_single_values(
+    x: np.ndarray, rng: np.random.Generator
+) -> None:
+    keras.utils.set_random_seed(5)
+    rate, outer_rate, rows = 0.4, 0.3, 200
+    model = stack_model(rng, input_dropout=rate, dropout=outer_rate)
+    names = ("input_dropout", "directions_0", "dropout_0")
+    inside = keras.Model(model.inputs, [model.get_layer(n).output for n in names])
+    inputs = 1.0 + np.abs(np.tile(x, (rows // BATCH, 1, 1)))
+    given = [inputs, np.ones((rows, TIME), bool)]
+
+    first, between, last = inside(given, training=True)
+    ratio = first.numpy() / inputs
+    assert_allclose(ratio, np.repeat(ratio[:, :1], TIME, axis=1), rtol=1e-5)
+    assert_allclose(ratio[ratio > 0], 1 / (1 - rate), rtol=1e-5)
+    assert np.mean(ratio == 0) == pytest.approx(rate, abs=0.07)
+    dropped = last.numpy() == 0
+    assert np.mean(dropped) == pytest.approx(outer_rate, abs=0.02)
+    assert 0 < dropped[0, :, 0].sum() < TIME
+    assert_allclose(last.numpy()[~dropped], between.numpy()[~dropped] / (1 - outer_rate), rtol=1e-5)
+
+    first, between, last = inside(given, training=False)
+    assert_array_equal(first, inputs)
+    assert_array_equal(last, between)
+
+
+# Files
+
+
+def some_input(rng: np.random.Generator, cell: str, batch: int, time: int) -> dict[str, Any]:
+    start = [rng.normal(size=(batch, UNITS)) for _ in range(reference.STATES[cell])]
+    return {
+        "features": tf.constant(rng.normal(size=(batch, time, FEATURES)), tf.float32),
+        "mask": tf.constant(rng.random((batch, time)) < 0.6),
+        "start": [tf.constant(state, tf.float32) for state in start],
+    }
+
+
+def assert_same_answers(got: Any, wanted: Any) -> None:
+    assert set(got) == set(wanted)
+    for key in wanted:
+        assert_allclose(got[key], wanted[key], **CLOSE)
+
+
+@each_cell
+def test_a_model_file_gives_the_same_answers(
+    name: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    model = answering_model(rng, name, direction="forward")
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    given = some_input(rng, name, BATCH, TIME)
+    assert again.to_json() == model.to_json()
+    assert_same_answers(again(given), model(given))
+
+
+@each_cell
+def test_an_exported_model_gives_the_same_answers_for_any_shape(
+    name: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    model = answering_model(rng, name, layers=1)
+    model.export(tmp_path / "export", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "export")
+    for batch, time in ((BATCH, TIME), (1, 1)):
+        given = some_input(rng, name, batch, time)
+        assert_same_answers(loaded.serve(given), model(given))
