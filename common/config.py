@@ -28,10 +28,10 @@ class TrainConfig:
     """Width of the hidden state, in each direction. Raise it when there is much data."""
     layers: int = 1
     """Recurrent layers on top of each other."""
-    epochs: int = 10
-    """At most so many passes over the training split; early stopping may end sooner."""
-    patience: int = 3
-    """Stop after so many epochs without a better validation score."""
+    epochs: int | None = None
+    """At most so many passes over the training split. Default: more for a small one."""
+    patience: int | None = None
+    """Stop after so many epochs without a better validation score. Default: a third of all."""
     batch_size: int = 64
     """Examples in one optimiser step, over all devices together."""
     learning_rate: float = 1e-3
@@ -57,7 +57,8 @@ class TrainConfig:
         positive = ("units", "layers", "epochs", "patience", "batch_size", "learning_rate")
         shares = ("warmup", "average")
         for name in positive:
-            self.require(name, getattr(self, name) > 0, "above 0")
+            value = getattr(self, name)
+            self.require(name, value is None or value > 0, "above 0")
         for name in shares:
             self.require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("weight_decay", "clip_norm", "seed"):

@@ -1,6 +1,8 @@
 """Readers of users' own tables, splits, and batches of sequences of like length."""
 
+import csv
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,22 +69,28 @@ def _check_utf8(path: Path) -> None:
 
 
 def _read_separated(path: Path, separator: str) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"{path}: not a table of equal rows: {error}") from None
-    if not isinstance(table.index, pd.RangeIndex):  # more cells than headings
-        raise UserError(
-            f"{path}: rows have more cells than the header has names ({len(table.columns)}); "
-            f"quote cells that hold the separator"
-        )
-    # Rows cut short come as missing cells.
-    short = table.isna().any(axis=1).to_numpy()
-    if short.any():
-        raise UserError(f"{path}: row {short.argmax() + 1}: fewer cells than the header")
-    return table
+    csv.field_size_limit(sys.maxsize)  # how long a cell may be is for the caller to say
+    rows: list[list[str]] = []
+    begin = 1  # the line that a row begins on: quoted cells may run over several
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines, delimiter=separator, strict=True)
+        try:
+            for cells in reader:
+                if cells:  # a blank line has none
+                    rows.append(cells)
+                if cells and len(cells) != len(rows[0]):
+                    raise UserError(
+                        f"{path}: line {begin}: {len(cells)} cells, expected as many as the "
+                        f"header has ({len(rows[0])}); quote cells that hold the separator"
+                    )
+                begin = reader.line_num + 1
+        except csv.Error as error:
+            raise UserError(f"{path}: line {begin}: not a row of cells: {error}") from None
+    header, *rows = rows or [[]]
+    twice = [name for name in header if name and header.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: the header has {twice[0]!r} more than once")
+    return pd.DataFrame(rows, columns=header, dtype=str)
 
 
 def _read_json_lines(path: Path) -> pd.DataFrame:
@@ -97,7 +105,12 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
                 row = None
             if not isinstance(row, dict):
                 raise UserError(f"{path}: line {number}: expected a JSON object")
-            rows.append({str(key): _as_text(value) for key, value in row.items()})
+            cells = {key: _as_text(value) for key, value in row.items()}
+            try:
+                "".join([*cells, *cells.values()]).encode()
+            except UnicodeEncodeError:  # JSON can write down half of a surrogate pair
+                raise UserError(f"{path}: line {number}: expected Unicode text") from None
+            rows.append(cells)
     return pd.DataFrame(rows).fillna("")
 
 
@@ -145,13 +158,13 @@ class SequenceBatches:
 
     Args:
         sequences: integer arrays of one dimension, 0 being kept for padding.
-        targets: one for each sequence, or None for batches without targets.
+        targets: one for each sequence, along the first axis.
         batch_size: sequences in a batch; the last of an epoch may be smaller.
         multiple: pad to a multiple of this length (few lengths compile fewer times under jit).
     """
 
     sequences: Sequence[np.ndarray]
-    targets: np.ndarray | None
+    targets: np.ndarray
     batch_size: int
     seed: int = 0
     pool: int = 50
@@ -196,24 +209,19 @@ class SequenceBatches:
         return [order[b : b + self.batch_size] for b in range(0, len(order), self.batch_size)]
 
     def _dataset(self, plan: list[np.ndarray]) -> tf.data.Dataset:
-        padded = tf.TensorSpec([None, None], tf.int32)
-        if self.targets is None:
-            batches = tf.data.Dataset.from_generator(
-                lambda: (self._pad(batch) for batch in plan), output_signature=padded
-            )
-        else:
-            targets = tf.TensorSpec([None, *self.targets.shape[1:]], self.targets.dtype)
-            batches = tf.data.Dataset.from_generator(
-                lambda: self._pairs(plan), output_signature=(padded, targets)
-            )
-        return batches.prefetch(4)
+        signature = (
+            tf.TensorSpec([None, None], tf.int32),
+            tf.TensorSpec([None, *self.targets.shape[1:]], self.targets.dtype),
+        )
 
-    def _pairs(self, plan: list[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        assert self.targets is not None
-        for batch in plan:
-            yield self._pad(batch), self.targets[batch]
+        def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for batch in plan:
+                yield self.pad_batch(batch), self.targets[batch]
 
-    def _pad(self, batch: np.ndarray) -> np.ndarray:
+        return tf.data.Dataset.from_generator(pairs, output_signature=signature).prefetch(4)
+
+    def pad_batch(self, batch: np.ndarray) -> np.ndarray:
+        """The sequences of those indices as one array ``[batch, time]``, padded by 0."""
         longest = max(1, *(len(self.sequences[i]) for i in batch))  # at least one, masked, step
         longest = -(-longest // self.multiple) * self.multiple
         padded = np.zeros((len(batch), longest), np.int32)

@@ -41,17 +41,17 @@ class Run:
     def metrics(self) -> Path:
         return self.path / "metrics.json"
 
-    @property
-    def history(self) -> Path:
-        return self.path / "history.csv"
+    def history(self, member: int = 0) -> Path:
+        """A row an epoch; one file for each network of an ensemble."""
+        return self.path / f"history{_number(member)}.csv"
+
+    def weights(self, member: int = 0) -> Path:
+        """The best weights; one file for each network of an ensemble."""
+        return self.path / "checkpoints" / f"best{_number(member)}.weights.h5"
 
     @property
     def plots(self) -> Path:
         return self.path / "plots"
-
-    @property
-    def weights(self) -> Path:
-        return self.path / "checkpoints" / "best.weights.h5"
 
     @property
     def tensorboard(self) -> Path:
@@ -60,6 +60,10 @@ class Run:
     @property
     def export(self) -> Path:
         return self.path / "export" / "1"
+
+
+def _number(member: int) -> str:
+    return f"_{member}" if member else ""
 
 
 def planned(app: str, run_dir: Path | None) -> Run:
@@ -88,7 +92,7 @@ def start(run: Run, app: str, config: object) -> None:
     """
     try:
         run.plots.mkdir(parents=True, exist_ok=True)
-        run.weights.parent.mkdir(exist_ok=True)
+        run.weights().parent.mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"--run-dir {run.path}: can't be made: {error.strerror}") from None
     write_json(run.config, {"app": app, **to_json(config)})

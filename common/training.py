@@ -68,6 +68,20 @@ def set_up(config: TrainConfig) -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
+def reseed(config: TrainConfig, member: int) -> int:
+    """Fixes initial weights and dropout of one network of an ensemble; returns the seed for
+    its order of batches. Member 0 has the configuration's own seed."""
+    seed = config.seed + 1_000_003 * member
+    keras.utils.set_random_seed(seed)
+    return seed
+
+
+def epochs_for(config: TrainConfig, steps: int, *, least: int, least_steps: int) -> int:
+    """The configuration's epochs; or, where it leaves that open, `least`, and more for a corpus
+    of so few batches (`steps`) that these would not make `least_steps` optimiser steps."""
+    return config.epochs or max(least, -(-least_steps // steps))
+
+
 def make_optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
     """AdamW (Loshchilov & Hutter 2019) whose learning rate rises linearly over the warm-up
     and falls as a cosine to zero over `steps` optimiser steps."""
@@ -201,20 +215,27 @@ def fit(
     epochs: int,
     validate: Validate,
     monitor: str,
-    run: runs.Run,
+    weights: Path,
+    history: Path,
     board: Monitor,
     label: str = "train",
+    lower_is_better: bool = False,
 ) -> Fitted:
     """Trains for `epochs` epochs, or until the score `monitor` has not risen for as many as
-    the configuration's patience, or until Ctrl-C; the model ends with the best weights, which
-    are in the run's folder as well.
+    the configuration's patience (a third of `epochs` if it names none), or until Ctrl-C; the
+    model ends with the best weights.
 
     Args:
-        validate: called after every epoch; its scores are logged. Higher `monitor` is better.
+        validate: called after every epoch; its scores are logged.
+        monitor: the score that decides which weights are best: higher is better, unless
+            `lower_is_better`.
+        weights: file of the best weights, rewritten whenever they get better.
+        history: CSV file of a row an epoch.
         label: what the progress bar is called.
     """
     started = time.perf_counter()
-    history: list[dict[str, float]] = []
+    patience = trainer.config.patience or max(2, -(-epochs // 3))
+    rows: list[dict[str, float]] = []
     best, best_epoch, interrupted = -float("inf"), 0, False
     bar = tqdm(total=epochs * batches.steps, desc=label, unit="batch", disable=None)
     try:
@@ -223,14 +244,14 @@ def fit(
             with trainer.averaged():
                 scores = validate(int(trainer.optimizer.iterations))
                 if scores[monitor] > best:
-                    best, best_epoch = scores[monitor], epoch + 1
-                    runs.write_whole(run.weights, lambda path: trainer.model.save_weights(path))
+                    runs.write_whole(weights, lambda path: trainer.model.save_weights(path))
+                    best, best_epoch = scores[monitor], epoch + 1  # now, should Ctrl-C come
             row = {"epoch": epoch + 1, **row, **{f"val_{k}": v for k, v in scores.items()}}
             row["seconds"] = time.perf_counter() - started
-            history.append(row)
-            log_epoch(trainer, row, run, board)
+            rows.append(row)
+            log_epoch(trainer, rows, history, board)
             tqdm.write(describe(row, epochs, "*" if best_epoch == epoch + 1 else ""))
-            if epoch + 1 - best_epoch >= trainer.config.patience:
+            if epoch + 1 - best_epoch >= patience:
                 tqdm.write(f"{label}: no better {monitor} for {epoch + 1 - best_epoch} epochs")
                 break
     except KeyboardInterrupt:
@@ -238,11 +259,12 @@ def fit(
         tqdm.write(f"{label}: interrupted; going on with the best weights so far")
     finally:
         bar.close()
+        board.flush()
     if best_epoch:
-        trainer.model.load_weights(run.weights)
+        trainer.model.load_weights(weights)
     else:
-        runs.write_whole(run.weights, lambda path: trainer.model.save_weights(path))
-    return Fitted(history, time.perf_counter() - started, best_epoch, interrupted)
+        runs.write_whole(weights, lambda path: trainer.model.save_weights(path))
+    return Fitted(rows, time.perf_counter() - started, best_epoch, interrupted)
 
 
 def run_epoch(
@@ -267,18 +289,18 @@ def run_epoch(
     return {name: float(value) / examples for name, value in totals.items()}
 
 
-def log_epoch(trainer: Trainer, row: dict[str, float], run: runs.Run, board: Monitor) -> None:
-    """Adds a finished epoch to TensorBoard and to history.csv."""
+def log_epoch(
+    trainer: Trainer, rows: list[dict[str, float]], history: Path, board: Monitor
+) -> None:
+    """Adds the last of `rows` to TensorBoard, and writes all of them to `history`."""
     step = int(trainer.optimizer.iterations)
-    board.scalars({k: v for k, v in row.items() if k != "epoch"}, step, "epoch")
+    board.scalars({k: v for k, v in rows[-1].items() if k != "epoch"}, step, "epoch")
     board.scalars(spectral_radii(trainer.model), step, "spectral_radius")
-    previous = run.history.read_text(encoding="utf-8") if run.history.is_file() else ""
     text = io.StringIO()
-    writer = csv.DictWriter(text, row, lineterminator="\n")
-    if not previous:
-        writer.writeheader()
-    writer.writerow(row)
-    runs.write_text(run.history, previous + text.getvalue())
+    writer = csv.DictWriter(text, rows[-1], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    runs.write_text(history, text.getvalue())
 
 
 def describe(row: dict[str, float], epochs: int, mark: str) -> str:
@@ -304,13 +326,20 @@ def init_from(model: keras.Model, weights: Path) -> tuple[list[str], list[str]]:
     if not weights.is_file():
         raise UserError(f"{weights}: no such file, expected the weights of a finished run")
     before = {v.path: v.numpy() for v in model.weights}
+    for v in model.weights:  # what is carried over shows, even where it is equal
+        v.assign(before[v.path] + 1)
     try:
         with warnings.catch_warnings():  # one for each that does not fit: the caller says so
             warnings.simplefilter("ignore")
             model.load_weights(weights, skip_mismatch=True)
     except (OSError, ValueError, KeyError) as error:
+        for v in model.weights:
+            v.assign(before[v.path])
         raise UserError(f"{weights}: can't be read as weights: {error}") from None
-    carried = [v.path for v in model.weights if (v.numpy() != before[v.path]).any()]
+    left = [v for v in model.weights if (v.numpy() == before[v.path] + 1).all()]
+    for v in left:
+        v.assign(before[v.path])
+    carried = [v.path for v in model.weights if all(v is not other for other in left)]
     if not carried:
         raise UserError(f"{weights}: none of its weights fits this model")
-    return carried, [path for path in before if path not in carried]
+    return carried, [v.path for v in left]

@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
 
-from apps.sentiment.data import Splits
 from apps.sentiment.metrics import log_loss
+from apps.sentiment.texts import Splits
 
 # Words, and signs by themselves: "!" and "?" tell.
 TOKEN = r"[^\s\w]|\w+(?:'\w+)?"

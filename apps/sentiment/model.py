@@ -63,7 +63,7 @@ def encode(
     return [row.numpy().astype(np.int32) for row in rows]
 
 
-def build(config: SentimentConfig, words: int, classes: int) -> keras.Model:
+def build(config: SentimentConfig, words: int, classes: int, member: int = 0) -> keras.Model:
     """The network over word numbers.
 
     .. math::
@@ -73,6 +73,7 @@ def build(config: SentimentConfig, words: int, classes: int) -> keras.Model:
     Args:
         words: rows of the embedding, padding and unknown word included.
         classes: width of the answer.
+        member: its number in an ensemble, for its name.
 
     Returns:
         A model from word numbers ``[batch, time]``, 0 where there is no word, to logits
@@ -83,7 +84,19 @@ def build(config: SentimentConfig, words: int, classes: int) -> keras.Model:
     embedding = keras.layers.Embedding(words, config.embedding, name="embedding")
     mask = keras.ops.not_equal(numbers, PADDING)
     logits = _reader(config, classes)([embedding(numbers), mask])
-    return keras.Model(numbers, logits, name="sentiment")
+    return keras.Model(numbers, logits, name=f"sentiment_{member}")
+
+
+def together(networks: Sequence[keras.Model]) -> keras.Model:
+    r"""Networks as one, :math:`p = \frac{1}{K} \sum_k \mathrm{softmax}(y_k)`, its logits being
+    :math:`\log p`. One network is itself."""
+    if len(networks) == 1:
+        return networks[0]
+    numbers = keras.Input((None,), dtype="int32", name="words")
+    answers = [keras.ops.softmax(network(numbers)) for network in networks]
+    mean = keras.layers.Average(dtype="float32", name="mean")(answers)
+    logits = keras.ops.log(keras.ops.maximum(mean, 1e-30))
+    return keras.Model(numbers, logits, name="ensemble")
 
 
 def _reader(config: SentimentConfig, classes: int) -> keras.Model:
@@ -107,6 +120,17 @@ def _reader(config: SentimentConfig, classes: int) -> keras.Model:
     return keras.Model([vectors, mask], logits, name="reader")
 
 
+def compiled(network: keras.Model) -> Any:
+    """`network` as a traced function from word numbers ``[batch, time]`` to class
+    probabilities ``[batch, classes]``, for batches of any size and length."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
+    def probabilities(numbers: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(tf.cast(network(numbers, training=False), tf.float32))
+
+    return probabilities
+
+
 class Answers:
     """What the exported model does, from strings; every function can be traced by itself.
 
@@ -126,7 +150,7 @@ class Answers:
         classes: Sequence[str],
         longest: int,
     ) -> None:
-        self.model = model
+        self.answer = compiled(model)
         self.vectorizer = vectorizer
         self.classes = tf.constant(list(classes))
         self.longest = longest
@@ -173,9 +197,7 @@ class Answers:
         return {"tokens": split.to_tensor(), "probabilities": probabilities.to_tensor()}
 
     def _probabilities(self, numbers: tf.Tensor) -> tf.Tensor:
-        numbers = _at_least_one_step(numbers)
-        logits = self.model(tf.cast(numbers, tf.int32), training=False)
-        return tf.nn.softmax(tf.cast(logits, tf.float32))
+        return self.answer(tf.cast(_at_least_one_step(numbers), tf.int32))
 
 
 def _at_least_one_step(numbers: tf.Tensor) -> tf.Tensor:

@@ -21,50 +21,53 @@ def run(config: PredictConfig) -> None:
     from common import runs
 
     finished = runs.finished("sentiment", config.run)
-    table, texts = gather(config)
-
+    check(config)
     start_tensorflow()  # only now: the errors above come without the wait
 
+    import pandas as pd
+
+    from apps.sentiment.texts import check_length, read_texts
     from common import export
 
+    if config.file is not None:
+        table, texts = read_texts(config.file, config.text_column)
+    else:
+        texts = list(config.texts) or list(stdin_lines())
+        table = pd.DataFrame({"text": texts})
+        for number, text in enumerate(texts, 1):
+            check_length(text, f"text {number}")
     model = export.load(finished.export)
     if config.explain:
         explain(model, texts, config.png)
         return
     classes, probabilities = label(model, texts, progress=config.file is not None)
-    if config.file is None:
-        for text, row in zip(texts, probabilities, strict=True):
-            best = int(row.argmax())
-            print(f"{classes[best]}\t{row[best]:.4f}\t{' '.join(text.split())}")
-    else:
+    if config.file is not None:
         write(scored(table, classes, probabilities), config.out)
+        return
+    for text, row in zip(texts, probabilities, strict=True):
+        best = int(row.argmax())
+        print(f"{classes[best]}\t{row[best]:.4f}\t{' '.join(text.split())}")
 
 
-def gather(config: PredictConfig) -> tuple["pd.DataFrame", list[str]]:
-    """The texts that were given, and the table they stand in.
-
-    Raises:
-        UserError: if none were given, or in two ways at once.
-    """
-    import pandas as pd
-
-    from apps.sentiment.data import check_length, read_texts
-
+def check(config: PredictConfig) -> None:
+    """Raises UserError for flags that can't be used together, or name nothing."""
     if config.file is not None and config.texts:
         raise UserError("expected texts or --file, found both")
-    if config.out is not None:
-        if config.file is None:
-            raise UserError("--out goes with --file")
-        if not config.out.absolute().parent.is_dir():
-            raise UserError(f"--out {config.out}: no such folder")
+    for number, text in enumerate(config.texts, 1):
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # the shell gave bytes that Python could only smuggle in
+            raise UserError(f"text {number}: expected UTF-8 text") from None
+    if config.file is not None and not config.file.is_file():
+        raise UserError(f"--file {config.file}: no such file")
+    if config.out is not None and config.file is None:
+        raise UserError("--out goes with --file")
+    if config.out is not None and config.explain:
+        raise UserError("--out goes without --explain, which writes --png")
+    if config.out is not None and not config.out.absolute().parent.is_dir():
+        raise UserError(f"--out {config.out}: no such folder")
     if config.explain and not config.png.absolute().parent.is_dir():
         raise UserError(f"--png {config.png}: no such folder")
-    if config.file is not None:
-        return read_texts(config.file, config.text_column)
-    texts = list(config.texts) or list(stdin_lines())
-    for number, text in enumerate(texts, 1):
-        check_length(text, f"text {number}")
-    return pd.DataFrame({"text": texts}), texts
 
 
 def stdin_lines() -> Iterator[str]:

@@ -6,23 +6,27 @@ from typing import Any
 import numpy as np
 
 from apps.sentiment.config import SentimentConfig
-from apps.sentiment.data import Splits
+from apps.sentiment.texts import Splits
 from common import export
 from common.errors import UserError
 
 CHECKED = 32  # texts that the exported model is asked again in a clean process
 
 
-def begin(config: SentimentConfig, splits: Splits, folder: Path) -> None:
-    """Says what will be done."""
+def begin(splits: Splits) -> None:
+    """Says what there is to learn from."""
     parts = (splits.train, splits.validation, splits.test)
     counts = " / ".join(f"{len(part):,}" for part in parts)
     classes = ", ".join(splits.classes)
-    print(f"{splits.name}: {counts} texts to train, validate and test; classes {classes}")
+    print(f"{splits.name}: {counts} texts to train, validate and test; classes: {classes}")
+
+
+def plan(config: SentimentConfig, epochs: int, steps: int, folder: Path) -> None:
+    """Says what will be done."""
+    networks = f"{config.members} networks, each of " if config.members > 1 else ""
     print(
-        f"{config.layers} {config.direction} {config.cell} layer(s) of {config.units}, "
-        f"at most {config.epochs} epochs of {-(-len(splits.train) // config.batch_size):,} "
-        f"batches; everything goes to {folder}",
+        f"{networks}{config.layers} {config.direction} {config.cell} layer(s) of {config.units}; "
+        f"at most {epochs} epochs of {steps:,} batches\neverything goes to {folder}",
         flush=True,
     )
 

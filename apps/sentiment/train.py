@@ -1,9 +1,11 @@
-"""Trains, scores and exports a sentiment model. Read it from top to bottom: load, build,
+"""Trains, scores and exports a sentiment model. Read it from top to bottom: load, build and
 fit, evaluate, export.
 
 TensorFlow is imported inside ``run``, so that --help answers at once.
 """
 
+import dataclasses
+import time
 from typing import TYPE_CHECKING, Any
 
 from apps.sentiment.config import PRESETS, SentimentConfig
@@ -27,7 +29,17 @@ def run(config: SentimentConfig) -> dict[str, Any]:
 
     import tensorflow as tf
 
-    from apps.sentiment import baselines, data, metrics, model, objectives, plots, report, vectors
+    from apps.sentiment import (
+        baselines,
+        data,
+        metrics,
+        model,
+        objectives,
+        plots,
+        pretrain,
+        report,
+        vectors,
+    )
     from common import export, training
     from common.data import SequenceBatches
     from common.monitoring import Monitor
@@ -36,7 +48,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
     # Load.
     strategy = training.set_up(config)
     splits = data.load(config.dataset, config.data, config.text_column, config.label_column)
-    report.begin(config, splits, run.path)
+    report.begin(splits)
     if config.init_from is None:
         vectorizer = model.make_vectorizer(config.vocabulary, splits.train.texts)
     else:
@@ -46,54 +58,79 @@ def run(config: SentimentConfig) -> dict[str, Any]:
     def batches(part: data.Labelled) -> SequenceBatches:
         numbers = model.encode(vectorizer, part.texts, config.max_tokens)
         multiple = 64 if config.jit else 1
-        return SequenceBatches(
-            numbers, part.labels, config.batch_size, config.seed, multiple=multiple
-        )
+        return SequenceBatches(numbers, part.labels, config.batch_size, multiple=multiple)
 
     train, validation, test = map(batches, (splits.train, splits.validation, splits.test))
 
-    # Build.
-    with strategy.scope():
-        network = model.build(config, len(words), len(splits.classes))
-        if config.word_vectors and config.init_from is None:
-            table = vectors.pmi_vectors(
-                train.sequences, len(words), config.embedding, seed=config.seed
-            )
-            network.get_layer("embedding").set_weights([VECTOR_SCALE * table])
-    if config.init_from is not None:
-        carried, left = training.init_from(network, runs.Run(config.init_from).weights)
-        print(f"from {config.init_from}: {len(carried)} weights carried over, {len(left)} new")
+    epochs = training.epochs_for(config, train.steps, least=3, least_steps=300)
+    report.plan(config, epochs, train.steps, run.path)
 
-    # Fit. From here on there is something to keep.
-    runs.start(run, "sentiment", config)
-    runs.write_text(run.path / "vocabulary.txt", "\n".join(words) + "\n")
-    board = Monitor(run.tensorboard)
+    # Build and fit, one network after the other.
+    started = time.perf_counter()
+    start: pretrain.Start = {}
+    if config.word_vectors and config.init_from is None:
+        table = vectors.pmi_vectors(train.sequences, len(words), config.embedding, seed=config.seed)
+        start["embedding"] = [VECTOR_SCALE * table]
+    networks: list[keras.Model] = []
+    for member in range(config.members):
+        seed = training.reseed(config, member)
+        with strategy.scope():
+            network = model.build(config, len(words), len(splits.classes), member)
+        if config.init_from is not None:
+            weights = runs.Run(config.init_from).weights(member)
+            if not weights.is_file():  # fewer members there than here
+                weights = runs.Run(config.init_from).weights()
+            carried, left = training.init_from(network, weights)
+            print(f"{weights}: {len(carried)} weights carried over, {len(left)} new")
+        if not member:  # from here on there is something to keep
+            runs.start(run, "sentiment", config)
+            runs.write_text(run.path / "vocabulary.txt", "\n".join(words) + "\n")
+        pretrain.apply(start, network)
+        if config.pretrain_epochs and not member:
+            start = pretrain.pretrain(network, train, validation, config, strategy, run)
+        board = Monitor(run.tensorboard / f"member_{member}" if member else run.tensorboard)
 
-    def validate(step: int) -> dict[str, float]:
-        probabilities = probabilities_of(network, validation)
-        labels = splits.validation.labels
-        counts = metrics.confusion(probabilities, labels)
-        board.figure("confusion", confusion_matrix(counts, splits.classes), step)
-        board.figure("reliability", plots.reliability(probabilities, labels), step)
-        board.text("misclassified", report.worst(splits, probabilities), step)
-        return metrics.scores(probabilities, labels, resamples=0)
+        answer = model.compiled(network)
+        board.graph(answer.get_concrete_function())
 
-    objective = objectives.classification(network, config)
-    trainer = training.Trainer(
-        network, objective, config, steps=config.epochs * train.steps, strategy=strategy
-    )
-    fitted = training.fit(
-        trainer,
-        train,
-        epochs=config.epochs,
-        validate=validate,
-        monitor="accuracy",
-        run=run,
-        board=board,
-    )
+        def validate(step: int, answer: Any = answer, board: Monitor = board) -> dict[str, float]:
+            probabilities = probabilities_of(answer, validation)
+            labels = splits.validation.labels
+            counts = metrics.confusion(probabilities, labels)
+            board.figure("confusion", confusion_matrix(counts, splits.classes), step)
+            board.figure("reliability", plots.reliability(probabilities, labels), step)
+            board.text("misclassified", report.worst(splits, probabilities), step)
+            return metrics.scores(probabilities, labels, resamples=0)
+
+        fitted = training.fit(
+            training.Trainer(
+                network,
+                objectives.classification(network, config),
+                config,
+                steps=epochs * train.steps,
+                strategy=strategy,
+            ),
+            dataclasses.replace(train, seed=seed),
+            epochs=epochs,
+            validate=validate,
+            monitor="accuracy",
+            weights=run.weights(member),
+            history=run.history(member),
+            board=board,
+            label=f"network {member + 1} of {config.members}",
+        )
+        if fitted.best_epoch or not networks:  # an interrupted one may have learnt nothing yet
+            networks.append(network)
+        if not member:
+            save(learning_curves(fitted.history, "accuracy"), run.plots / "learning_curves.png")
+        if fitted.interrupted:
+            break
+    network = model.together(networks)
+    seconds = time.perf_counter() - started
 
     # Evaluate: the network and what a sceptic would use instead, on the same test part.
-    probabilities = probabilities_of(network, test)
+    answer = model.compiled(network)
+    probabilities = probabilities_of(answer, test)
     print("fitting the baselines ...", flush=True)
     answers = baselines.fit_all(splits, config.seed)
     result = {
@@ -101,22 +138,22 @@ def run(config: SentimentConfig) -> dict[str, Any]:
         "dataset": splits.name,
         "cell": config.cell,
         "parameters": network.count_params(),
-        "train_seconds": fitted.seconds,
+        "train_seconds": seconds,
+        "validation": metrics.scores(probabilities_of(answer, validation), validation.targets, 0),
         "test": metrics.scores(probabilities, splits.test.labels),
         "baselines": {k: metrics.scores(v, splits.test.labels) for k, v in answers.items()},
         "versions": runs.versions(),
     }
-    save(learning_curves(fitted.history, "accuracy"), run.plots / "learning_curves.png")
     counts = metrics.confusion(probabilities, splits.test.labels)
     save(confusion_matrix(counts, splits.classes), run.plots / "confusion.png")
     save(plots.reliability(probabilities, splits.test.labels), run.plots / "reliability.png")
 
     # Export, and ask the export the same in a process that knows only TensorFlow.
-    answers_of = model.Answers(network, vectorizer, splits.classes, config.max_tokens)
+    exported = model.Answers(network, vectorizer, splits.classes, config.max_tokens)
     strings = tf.TensorSpec([None], tf.string, name="text")
     signatures = {
-        "serving_default": (answers_of.label, [strings]),
-        "trajectory": (answers_of.trajectory, [strings]),
+        "serving_default": (exported.label, [strings]),
+        "trajectory": (exported.trajectory, [strings]),
     }
     export.write([network, vectorizer], signatures, run.export)
     result["export_difference"] = report.check_export(run.export, splits.test.texts, probabilities)
@@ -125,14 +162,9 @@ def run(config: SentimentConfig) -> dict[str, Any]:
     return result
 
 
-def probabilities_of(network: "keras.Model", batches: "SequenceBatches") -> "np.ndarray":
-    """The model's answers ``[texts, classes]``, in the order of the texts."""
+def probabilities_of(answer: Any, batches: "SequenceBatches") -> "np.ndarray":
+    """What a compiled network answers, ``[texts, classes]``, in the order of the texts."""
     import numpy as np
-    import tensorflow as tf
-
-    @tf.function(reduce_retracing=True)
-    def answer(numbers: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(network(numbers, training=False))
 
     rows = [answer(numbers).numpy() for numbers, _ in batches.in_order()]
     return batches.restore(np.concatenate(rows))

@@ -1,0 +1,161 @@
+"""Labelled texts and the user's own files of them."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from common.data import SPLIT_NAMES, column, read_table, split_rows
+from common.errors import UserError
+
+LONGEST = 200_000  # characters in one text: above that it is a book, or a broken quote
+ROWS_AT_LEAST = 20
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Texts and their classes, as indices."""
+
+    texts: list[str]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def rows(self, chosen: np.ndarray) -> "Labelled":
+        return Labelled([self.texts[i] for i in chosen], self.labels[chosen])
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A labelled corpus in three parts that share no row."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Labelled
+    validation: Labelled
+    test: Labelled
+
+
+NOTHING = Labelled([], np.zeros(0, np.int32))
+NO_PARTS = {"train": NOTHING, "validation": NOTHING, "test": NOTHING}
+
+
+def complete(splits: Splits, where: str) -> Splits:
+    """Cuts a tenth of the training part for each of validation and test that is empty."""
+    tenths = 10  # of the whole, that are left for training
+    for name in ("test", "validation"):
+        if not len(getattr(splits, name)):
+            share, tenths = 1 / tenths, tenths - 1
+            try:
+                kept, aside = split_rows(splits.train.labels, share)
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from None
+            part, train = splits.train.rows(aside), splits.train.rows(kept)
+            if name == "test":
+                splits = replace(splits, train=train, test=part)
+            else:
+                splits = replace(splits, train=train, validation=part)
+    return splits
+
+
+def read_texts(path: Path, text_column: str) -> tuple[pd.DataFrame, list[str]]:
+    """The user's table and the texts in it; empty ones are kept.
+
+    Raises:
+        UserError: see ``common.data.read_table``; for a missing column; for a text longer
+            than ``LONGEST`` characters.
+    """
+    table = read_table(path)
+    texts = column(table, text_column, path, "--text-column")
+    for row, text in enumerate(texts, 1):
+        check_length(text, f"{path}: row {row}")
+    return table, texts
+
+
+def check_length(text: str, where: str) -> None:
+    """Raises UserError for a text of more than ``LONGEST`` characters."""
+    if len(text) > LONGEST:
+        raise UserError(
+            f"{where}: a text of {len(text):,} characters, expected at most {LONGEST:,}"
+        )
+
+
+def read_labelled(
+    path: Path, text_column: str, label_column: str
+) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """The user's table, its texts and its labels, none of them empty.
+
+    Raises:
+        UserError: as ``read_texts``, and for an empty text or label, naming its row.
+    """
+    table, texts = read_texts(path, text_column)
+    labels = [label.strip() for label in column(table, label_column, path, "--label-column")]
+    for kind, cells in (("text", texts), ("label", labels)):
+        empty = [row for row, cell in enumerate(cells, 1) if not cell.strip()]
+        if empty:
+            more = f" (and {len(empty) - 1:,} more rows)" if len(empty) > 1 else ""
+            raise UserError(f"{path}: row {empty[0]}: the {kind} is empty{more}")
+    return table, texts, labels
+
+
+def split_file(path: Path, text_column: str, label_column: str) -> Splits:
+    """The user's labelled file as three parts: by its column ``split`` if it has one; exact
+    duplicates dropped, then 80/10/10 otherwise.
+
+    Raises:
+        UserError: as ``read_labelled``; for fewer than two classes, too few rows, or a class
+            that the training part lacks.
+    """
+    table, texts, names = read_labelled(path, text_column, label_column)
+    classes = sorted_classes(names)
+    if len(classes) < 2:
+        raise UserError(f"{path}: one class only ({classes[0]!r}); expected two or more")
+    if len(classes) > 20 and len(classes) > len(names) / 2:
+        raise UserError(
+            f"{path}: {len(classes):,} classes in {len(names):,} rows of column "
+            f"{label_column!r}: expected few classes of many rows; name another with "
+            f"--label-column"
+        )
+    number = {name: index for index, name in enumerate(classes)}
+    indices = np.array([number[name] for name in names], np.int32)
+    everything = Labelled(texts, indices)
+    if "split" in table.columns:
+        splits = _by_column(path, table["split"].tolist(), everything, classes)
+    else:
+        if len(names) < ROWS_AT_LEAST:
+            raise UserError(f"{path}: {len(names)} rows; expected at least {ROWS_AT_LEAST}")
+        first = ~pd.Series(texts).str.strip().duplicated().to_numpy()
+        once = everything.rows(np.flatnonzero(first))
+        splits = Splits(path.name, classes, once, NOTHING, NOTHING)
+    splits = complete(splits, str(path))
+    if len(np.unique(splits.train.labels)) < len(classes):
+        lacking = set(range(len(classes))) - set(splits.train.labels.tolist())
+        names_lacking = ", ".join(repr(classes[i]) for i in sorted(lacking))
+        raise UserError(f"{path}: no training row of class {names_lacking}")
+    return splits
+
+
+def sorted_classes(names: list[str]) -> tuple[str, ...]:
+    """The distinct labels: as numbers if all are, else by name."""
+    distinct = sorted(set(names))
+    try:
+        return tuple(sorted(distinct, key=float))
+    except ValueError:
+        return tuple(distinct)
+
+
+def _by_column(
+    path: Path, cells: list[str], everything: Labelled, classes: tuple[str, ...]
+) -> Splits:
+    for row, cell in enumerate(cells, 1):
+        if cell.strip().lower() not in SPLIT_NAMES:
+            raise UserError(
+                f"{path}: row {row}: split {cell!r}, expected train, validation or test"
+            )
+    parts = np.array([SPLIT_NAMES[cell.strip().lower()] for cell in cells])
+    rows = {name: everything.rows(np.flatnonzero(parts == name)) for name in NO_PARTS}
+    if not len(rows["train"]):
+        raise UserError(f"{path}: no row with split train")
+    return Splits(path.name, classes, **rows)
