@@ -9,6 +9,7 @@ or of ``Trainer``, and the order of the batches is a function of the epoch
 import contextlib
 import csv
 import io
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -135,6 +136,11 @@ class Trainer:
         )
 
     @property
+    def made(self) -> int:
+        """Optimiser steps made so far."""
+        return int(self.optimizer.iterations.numpy())
+
+    @property
     def learning_rate(self) -> float:
         return float(self.optimizer.learning_rate)
 
@@ -242,10 +248,11 @@ def fit(
         for epoch in range(epochs):
             row = run_epoch(trainer, batches, epoch, board, bar)
             with trainer.averaged():
-                scores = validate(int(trainer.optimizer.iterations))
-                if scores[monitor] > best:
+                scores = validate(trainer.made)
+                score = -scores[monitor] if lower_is_better else scores[monitor]
+                if score > best:
                     runs.write_whole(weights, lambda path: trainer.model.save_weights(path))
-                    best, best_epoch = scores[monitor], epoch + 1  # now, should Ctrl-C come
+                    best, best_epoch = score, epoch + 1  # now, should Ctrl-C come
             row = {"epoch": epoch + 1, **row, **{f"val_{k}": v for k, v in scores.items()}}
             row["seconds"] = time.perf_counter() - started
             rows.append(row)
@@ -263,7 +270,9 @@ def fit(
     if best_epoch:
         trainer.model.load_weights(weights)
     else:
-        runs.write_whole(weights, lambda path: trainer.model.save_weights(path))
+        with trainer.averaged():
+            runs.write_whole(weights, lambda path: trainer.model.save_weights(path))
+        trainer.model.load_weights(weights)
     return Fitted(rows, time.perf_counter() - started, best_epoch, interrupted)
 
 
@@ -281,8 +290,14 @@ def run_epoch(
         bar.update()
         if number % 20 == 0:  # reading a value waits for the device: not at every step
             loss = float(sums["loss"] / sums["examples"])
+            if not math.isfinite(loss):
+                raise UserError(
+                    f"training has diverged: the loss is {loss} at batch {number + 1} of epoch "
+                    f"{epoch + 1}; try a lower --learning-rate (now "
+                    f"{trainer.config.learning_rate}) or --clip-norm"
+                )
             bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-            step = int(trainer.optimizer.iterations)
+            step = trainer.made
             values = {"loss": loss, "gradient_norm": float(norm)}
             board.scalars({**values, "learning_rate": trainer.learning_rate}, step, "batch")
     examples = float(totals.pop("examples"))
@@ -293,7 +308,7 @@ def log_epoch(
     trainer: Trainer, rows: list[dict[str, float]], history: Path, board: Monitor
 ) -> None:
     """Adds the last of `rows` to TensorBoard, and writes all of them to `history`."""
-    step = int(trainer.optimizer.iterations)
+    step = trainer.made
     board.scalars({k: v for k, v in rows[-1].items() if k != "epoch"}, step, "epoch")
     board.scalars(spectral_radii(trainer.model), step, "spectral_radius")
     text = io.StringIO()

@@ -72,7 +72,7 @@ PRESETS: dict[str, dict[str, object]] = {
     # Reads before it judges, and is three networks twice as wide.
     "best": {
         "units": 128,
-        "pretrain_epochs": 4,
+        "pretrain_epochs": 3,
         "members": 3,
         "epochs": 3,
         "learning_rate": 2e-3,

@@ -27,7 +27,7 @@ from common.data import SequenceBatches
 from common.monitoring import Monitor, recurrent_layers
 
 WINDOW = 64  # words read at a time
-SAMPLED = 512  # words drawn to estimate a softmax
+SAMPLED = 512  # words drawn to estimate a softmax; half of a smaller vocabulary
 VALIDATED = 1024  # windows of the validation split
 LEARNING_RATE = 3e-3
 DROPOUT = 0.1
@@ -81,19 +81,20 @@ def sampled_objective(language: LanguageModel, frequency: np.ndarray) -> trainin
             drawn by its power 3/4.
     """
     words = len(frequency)
+    sampled = min(SAMPLED, -(-words // 2))
 
     def objective(numbers: Any, _: Any) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         said, neighbours, rows = language(numbers, training=True)
         labels = tf.cast(neighbours, tf.int64)[:, tf.newaxis]
         drawn = tf.random.fixed_unigram_candidate_sampler(
-            labels, 1, SAMPLED, True, words, distortion=0.75, unigrams=frequency.tolist()
+            labels, 1, sampled, True, words, distortion=0.75, unigrams=frequency.tolist()
         )
         losses = tf.nn.sampled_softmax_loss(
             language.embedding.embeddings.value,
             language.word_bias.value,
             labels,
             tf.cast(said, tf.float32),
-            SAMPLED,
+            sampled,
             words,
             sampled_values=drawn,
         )
