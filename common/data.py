@@ -60,9 +60,10 @@ def _check_utf8(path: Path) -> None:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
                 found = line[error.start]
+                wide = number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff"))
                 raise UserError(
                     f"{path}: line {number}: expected UTF-8 text, found byte 0x{found:02x}; "
-                    f"`iconv -f LATIN1 -t UTF-8` may convert it"
+                    f"`iconv -f {'UTF-16' if wide else 'LATIN1'} -t UTF-8` may convert it"
                 ) from None
     if empty:
         raise UserError(f"{path}: the file is empty")

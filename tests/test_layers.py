@@ -109,6 +109,39 @@ def test_a_mask_that_comes_with_the_input_is_used_and_handed_on(x: np.ndarray) -
         assert_allclose(pooled, reference.pool(masked.numpy(), MASK, "mean"), **CLOSE)
 
 
+# Segments
+
+
+@pytest.mark.parametrize("segment", [1, 2, 4, TIME, TIME + 3])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_recurrence_in_segments_runs_each_of_them_apart(
+    segment: int, reverse: bool, x: np.ndarray, rng: np.random.Generator
+) -> None:
+    whole = Recurrent(make_cell("gru", UNITS), reverse=reverse)
+    whole.build(x.shape)
+    reference.randomise(whole, rng)
+    layer = Recurrent(whole.cell, reverse=reverse, segment=segment)
+    gaps = MASK & (rng.random(MASK.shape) < 0.8)
+    for mask in (None, MASK, gaps):
+        apart = [
+            whole(
+                x[:, at : at + segment], mask=None if mask is None else mask[:, at : at + segment]
+            )
+            for at in range(0, TIME, segment)
+        ]
+        assert_allclose(layer(x, mask=mask), np.concatenate(apart, axis=1), **CLOSE)
+
+
+def test_what_segments_can_not_do_is_refused(x: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="segment must be 0 or a number of steps, got -1"):
+        Recurrent(make_cell("gru", UNITS), segment=-1)
+    with pytest.raises(ValueError, match="no one state to return"):
+        Recurrent(make_cell("gru", UNITS), segment=4, return_state=True)
+    layer = Recurrent(make_cell("gru", UNITS), segment=4)
+    with pytest.raises(ValueError, match="starts from zero"):
+        layer(x, initial_state=[np.zeros((BATCH, UNITS), "float32")])
+
+
 # MaskedPooling
 
 

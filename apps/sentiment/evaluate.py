@@ -18,6 +18,10 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     finished = runs.finished("sentiment", config.run)
     if config.out is not None and not config.out.absolute().parent.is_dir():
         raise UserError(f"--out {config.out}: no such folder")
+    if config.dataset is not None and config.data is not None:
+        raise UserError("expected --dataset or --data, found both")
+    if config.data is not None and not config.data.is_file():
+        raise UserError(f"{config.data}: no such file")
     start_tensorflow()
     where, rows, names = labelled(config, runs.read_config(finished))
 
@@ -50,8 +54,6 @@ def labelled(
     from apps.sentiment import data, texts
     from common.data import SPLIT_NAMES
 
-    if config.dataset is not None and config.data is not None:
-        raise UserError("expected --dataset or --data, found both")
     if config.data is not None:
         table, rows, names = texts.read_labelled(
             config.data, config.text_column, config.label_column

@@ -66,10 +66,15 @@ def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def roc_auc(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Chance that a positive example scores above a negative one (two classes)."""
-    if len(np.unique(labels)) < 2:
+    """Chance that a positive example scores above a negative one, ties counting half (two
+    classes): the Mann-Whitney statistic, quick enough for a bootstrap; NaN for one class."""
+    positive = labels == 1
+    pairs = positive.sum() * (~positive).sum()
+    if not pairs:
         return float("nan")
-    return float(metrics.roc_auc_score(labels, probabilities[:, 1]))
+    ranks = stats.rankdata(probabilities[:, 1])[positive]
+    least = positive.sum() * (positive.sum() + 1) / 2  # the sum, were they the lowest
+    return float((ranks.sum() - least) / pairs)
 
 
 def macro_f1(probabilities: np.ndarray, labels: np.ndarray) -> float:

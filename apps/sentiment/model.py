@@ -23,7 +23,8 @@ def normalise(text: Any) -> Any:
     text = tf.strings.lower(text, encoding="utf-8")
     text = tf.strings.regex_replace(text, r"<br\s*/?>", " ")
     text = tf.strings.regex_replace(text, "’", "'")
-    text = tf.strings.regex_replace(text, r"(\pL)'(\pL)", r"\1’\2")
+    for _ in range(2):  # the letter between two apostrophes belongs to both
+        text = tf.strings.regex_replace(text, r"(\pL)'(\pL)", r"\1’\2")
     text = tf.strings.regex_replace(text, r"([^\pL\pN\pM\s’])", r" \1 ")
     return tf.strings.regex_replace(text, "’", "'")
 
@@ -59,8 +60,12 @@ def encode(
 ) -> list[np.ndarray]:
     """Texts as arrays of word numbers, each cut to `longest`."""
     batches = [texts[i : i + 512] for i in range(0, len(texts), 512)]
-    rows = (row for b in batches for row in cut(vectorizer(tf.constant(list(b))), longest))
-    return [row.numpy().astype(np.int32) for row in rows]
+    rows: list[np.ndarray] = []
+    for batch in batches:
+        words = cut(vectorizer(tf.constant(list(batch))), longest)
+        numbers = words.values.numpy().astype(np.int32)
+        rows += np.split(numbers, words.row_splits.numpy()[1:-1])
+    return rows
 
 
 def build(config: SentimentConfig, words: int, classes: int, member: int = 0) -> keras.Model:

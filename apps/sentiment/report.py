@@ -1,5 +1,6 @@
 """What a training run says: what it will do, how it went, and what to type next."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ def begin(splits: Splits) -> None:
 def plan(config: SentimentConfig, epochs: int, steps: int, folder: Path) -> None:
     """Says what will be done."""
     networks = f"{config.members} networks, each of " if config.members > 1 else ""
+    if config.pretrain_epochs and config.init_from is None:
+        print(f"first {config.pretrain_epochs} epochs as a language model; then")
     print(
         f"{networks}{config.layers} {config.direction} {config.cell} layer(s) of {config.units}; "
         f"at most {epochs} epochs of {steps:,} batches\neverything goes to {folder}",
@@ -90,14 +93,23 @@ def end(result: dict[str, Any], folder: Path) -> None:
     margin = result["test"]["accuracy"] - best["accuracy"]
     verdict = "better than" if margin > 0 else "NOT better than"
     print(f"The network is {verdict} the best baseline, {name} ({margin:+.4f} accuracy).")
+    python = command("python")
     print(
         f"\nNext:\n"
-        f'  python -m apps.sentiment.predict --run {folder} "A film to fall asleep in."\n'
-        f'  python -m apps.sentiment.predict --run {folder} --explain "Not bad at all."\n'
-        f"  python -m apps.sentiment.evaluate --run {folder} --dataset rotten_tomatoes\n"
-        f"  saved_model_cli show --dir {folder / 'export' / '1'} --all\n"
+        f'  {python} -m apps.sentiment.predict --run {folder} "A film to fall asleep in."\n'
+        f'  {python} -m apps.sentiment.predict --run {folder} --explain "Not bad at all."\n'
+        f"  {python} -m apps.sentiment.evaluate --run {folder} --dataset rotten_tomatoes\n"
+        f"  {command('saved_model_cli')} show --dir {folder / 'export' / '1'} --all\n"
         f"  make board"
     )
+
+
+def command(name: str) -> str:
+    """How to call a program of this Python's environment from the folder one is in."""
+    program = Path(sys.executable).with_name(name)
+    if not program.exists():
+        return name
+    return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else name
 
 
 def interval(scores: dict[str, float], name: str) -> str:

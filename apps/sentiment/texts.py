@@ -1,5 +1,6 @@
 """Labelled texts and the user's own files of them."""
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from common.errors import UserError
 
 LONGEST = 200_000  # characters in one text: above that it is a book, or a broken quote
 ROWS_AT_LEAST = 20
+ROWS_OF_A_CLASS = 3
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,13 @@ def split_file(path: Path, text_column: str, label_column: str) -> Splits:
             raise UserError(f"{path}: {len(names)} rows; expected at least {ROWS_AT_LEAST}")
         first = ~pd.Series(texts).str.strip().duplicated().to_numpy()
         once = everything.rows(np.flatnonzero(first))
+        counts = np.bincount(once.labels, minlength=len(classes))
+        if counts.min() < ROWS_OF_A_CLASS:
+            rarest = int(counts.argmin())
+            raise UserError(
+                f"{path}: class {classes[rarest]!r} has {counts[rarest]} different text(s); "
+                f"expected at least {ROWS_OF_A_CLASS}, to train, validate and test on"
+            )
         splits = Splits(path.name, classes, once, NOTHING, NOTHING)
     splits = complete(splits, str(path))
     if len(np.unique(splits.train.labels)) < len(classes):
@@ -155,6 +164,14 @@ def _by_column(
                 f"{path}: row {row}: split {cell!r}, expected train, validation or test"
             )
     parts = np.array([SPLIT_NAMES[cell.strip().lower()] for cell in cells])
+    of_text = pd.DataFrame({"text": everything.texts, "part": parts}).drop_duplicates()
+    shared = int(of_text["text"].duplicated().sum())
+    if shared:
+        print(
+            f"{path}: note: {shared:,} text(s) stand in more than one part; scores on them say "
+            f"little about new texts",
+            file=sys.stderr,
+        )
     rows = {name: everything.rows(np.flatnonzero(parts == name)) for name in NO_PARTS}
     if not len(rows["train"]):
         raise UserError(f"{path}: no row with split train")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from apps.sentiment.config import PRESETS, SentimentConfig
 from common.cli import main, start_tensorflow
+from common.errors import UserError
 
 if TYPE_CHECKING:
     import keras
@@ -25,6 +26,10 @@ def run(config: SentimentConfig) -> dict[str, Any]:
     from common import runs
 
     run = runs.planned("sentiment", config.run_dir)
+    if config.data is not None and not config.data.is_file():
+        raise UserError(f"{config.data}: no such file")
+    if config.init_from is not None and not config.init_from.is_dir():
+        raise UserError(f"--init-from {config.init_from}: no such folder")
     start_tensorflow()
 
     import tensorflow as tf
@@ -86,7 +91,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
             runs.start(run, "sentiment", config)
             runs.write_text(run.path / "vocabulary.txt", "\n".join(words) + "\n")
         pretrain.apply(start, network)
-        if config.pretrain_epochs and not member:
+        if config.pretrain_epochs and not member and config.init_from is None:
             start = pretrain.pretrain(network, train, validation, config, strategy, run)
         board = Monitor(run.tensorboard / f"member_{member}" if member else run.tensorboard)
 
