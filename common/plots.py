@@ -14,19 +14,27 @@ def save(figure: Figure, path: Path) -> None:
     write_whole(path, lambda neighbour: figure.savefig(neighbour, dpi=120))
 
 
-def learning_curves(history: Sequence[dict[str, float]], metric: str) -> Figure:
-    """Loss and `metric` over epochs, training and validation."""
+def learning_curves(
+    history: Sequence[dict[str, float]], metric: str, *, loss: str = "loss"
+) -> Figure:
+    """Loss and `metric` over epochs, training and validation.
+
+    Args:
+        history: rows as ``common.training.fit`` leaves them.
+        loss: what the validation scores call the loss.
+    """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     epochs = [row["epoch"] for row in history]
-    for axes, name in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
-        for prefix, label in (("", "training"), ("val_", "validation")):
-            if history and prefix + name in history[0]:
-                values = [row[prefix + name] for row in history]
-                axes.plot(epochs, values, marker="o", label=label)
-        axes.set(xlabel="epoch", ylabel=name)
+    panels = (("loss", f"val_{loss}"), (metric, f"val_{metric}"))
+    for axes, names in zip(figure.subplots(1, 2), panels, strict=True):
+        for name, label in zip(names, ("training", "validation"), strict=True):
+            if history and name in history[0]:
+                axes.plot(epochs, [row[name] for row in history], marker="o", label=label)
+        axes.set(xlabel="epoch", ylabel=names[0])
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        axes.legend()
+        if history:
+            axes.legend()
     return figure
 
 

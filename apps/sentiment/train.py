@@ -127,7 +127,8 @@ def run(config: SentimentConfig) -> dict[str, Any]:
         if fitted.best_epoch or not networks:  # an interrupted one may have learnt nothing yet
             networks.append(network)
         if not member:
-            save(learning_curves(fitted.history, "accuracy"), run.plots / "learning_curves.png")
+            curves = learning_curves(fitted.history, "accuracy", loss="log_loss")
+            save(curves, run.plots / "learning_curves.png")
         if fitted.interrupted:
             break
     network = model.together(networks)
