@@ -53,7 +53,7 @@ class SentimentConfig(TrainConfig):
     """Length of adversarial perturbations of word vectors (Miyato et al. 2017); 0 is off."""
     pretrain_epochs: int = 0
     """First so many passes as a language model over the training texts (Dai & Le 2015)."""
-    members: int = 2
+    members: int = 1
     """Train so many networks, one after the other, and average their answers."""
 
     def __post_init__(self) -> None:
