@@ -57,5 +57,5 @@ def trajectories(
         axes.set_xticks(places[::every], words, rotation=90, fontsize=8)
         axes.set(ylim=(-0.02, 1.02), ylabel="probability")
         axes.margins(x=0.01)
-        axes.legend(loc="lower left")
+        axes.legend(loc="best")
     return figure
