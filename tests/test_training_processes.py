@@ -40,6 +40,30 @@ def test_two_devices_train_like_one(tmp_path: Path) -> None:
             assert_allclose(two[name], wanted, atol=1e-6)
 
 
+APP_ON_TWO = """
+import sys
+from pathlib import Path
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from apps.sentiment.config import SentimentConfig
+from apps.sentiment.train import run
+given = {"data": Path(sys.argv[1]), "run_dir": Path(sys.argv[2]), "strategy": "mirrored"}
+run(SentimentConfig(**given, epochs=2, units=4, embedding=4, members=2, pretrain_epochs=1))
+"""
+
+
+@pytest.mark.slow
+def test_an_application_trains_on_two_devices_from_data_to_export(tmp_path: Path) -> None:
+    data, run = tmp_path / "data.csv", tmp_path / "run"
+    rows = [f"a film so {word} number {n},{word}" for n in range(40) for word in ("good", "bad")]
+    data.write_text("\n".join(["text,label", *rows]) + "\n")
+    answer = child("-c", APP_ON_TWO, data, run)
+    assert answer.code == 0, answer.err[-2000:]
+    assert json.loads((run / "metrics.json").read_text())["export_difference"] < 1e-3
+    assert (run / "export" / "1" / "saved_model.pb").is_file()
+
+
 @pytest.mark.parametrize("settings", [{"jit": True}, {"precision": "mixed_float16"}])
 def test_what_two_devices_cannot_do_is_refused(settings: dict) -> None:
     with pytest.raises(UserError, match="--strategy mirrored"):
