@@ -290,18 +290,24 @@ def run_epoch(
         bar.update()
         if number % 20 == 0:  # reading a value waits for the device: not at every step
             loss = float(sums["loss"] / sums["examples"])
-            if not math.isfinite(loss):
-                raise UserError(
-                    f"training has diverged: the loss is {loss} at batch {number + 1} of epoch "
-                    f"{epoch + 1}; try a lower --learning-rate (now "
-                    f"{trainer.config.learning_rate}) or --clip-norm"
-                )
+            check_finite(loss, f"batch {number + 1} of epoch {epoch + 1}", trainer.config)
             bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
             step = trainer.made
             values = {"loss": loss, "gradient_norm": float(norm)}
             board.scalars({**values, "learning_rate": trainer.learning_rate}, step, "batch")
     examples = float(totals.pop("examples"))
-    return {name: float(value) / examples for name, value in totals.items()}
+    means = {name: float(value) / examples for name, value in totals.items()}
+    check_finite(means["loss"], f"the end of epoch {epoch + 1}", trainer.config)
+    return means
+
+
+def check_finite(loss: float, place: str, config: TrainConfig) -> None:
+    """Raises UserError, with what to try, for a loss that is no longer a number."""
+    if not math.isfinite(loss):
+        raise UserError(
+            f"training has diverged: the loss is {loss} at {place}; try a lower "
+            f"--learning-rate (now {config.learning_rate}) or --clip-norm"
+        )
 
 
 def log_epoch(

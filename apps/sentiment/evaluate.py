@@ -52,14 +52,13 @@ def labelled(
     from pathlib import Path
 
     from apps.sentiment import data, texts
-    from common.data import SPLIT_NAMES
 
     if config.data is not None:
         table, rows, names = texts.read_labelled(
             config.data, config.text_column, config.label_column
         )
         if "split" in table.columns:
-            test = [SPLIT_NAMES.get(cell.strip().lower()) == "test" for cell in table["split"]]
+            test = texts.split_parts(config.data, table["split"].tolist()) == "test"
             rows = [row for row, keep in zip(rows, test, strict=True) if keep]
             names = [name for name, keep in zip(names, test, strict=True) if keep]
             if not rows:

@@ -28,7 +28,7 @@ from common.monitoring import Monitor, recurrent_layers
 
 WINDOW = 64  # words read at a time
 SAMPLED = 512  # words drawn to estimate a softmax; half of a smaller vocabulary
-VALIDATED = 1024  # windows of the validation split
+VALIDATED = 256  # texts of the validation split
 LEARNING_RATE = 3e-3
 DROPOUT = 0.1
 BATCH = 128
@@ -155,7 +155,7 @@ def pretrain(
 
     pieces = batches(train.sequences)
     random = np.random.default_rng(config.seed)
-    some = random.permutation(len(validation.sequences))[: VALIDATED // 4]
+    some = random.permutation(len(validation.sequences))[:VALIDATED]
     checked = batches([validation.sequences[i] for i in some])
     with strategy.scope():
         language = LanguageModel(network)

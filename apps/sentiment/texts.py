@@ -155,15 +155,24 @@ def sorted_classes(names: list[str]) -> tuple[str, ...]:
         return tuple(distinct)
 
 
-def _by_column(
-    path: Path, cells: list[str], everything: Labelled, classes: tuple[str, ...]
-) -> Splits:
+def split_parts(path: Path, cells: list[str]) -> np.ndarray:
+    """The part that each row of a column ``split`` names: train, validation or test.
+
+    Raises:
+        UserError: for a cell that names none, with its row.
+    """
     for row, cell in enumerate(cells, 1):
         if cell.strip().lower() not in SPLIT_NAMES:
             raise UserError(
                 f"{path}: row {row}: split {cell!r}, expected train, validation or test"
             )
-    parts = np.array([SPLIT_NAMES[cell.strip().lower()] for cell in cells])
+    return np.array([SPLIT_NAMES[cell.strip().lower()] for cell in cells])
+
+
+def _by_column(
+    path: Path, cells: list[str], everything: Labelled, classes: tuple[str, ...]
+) -> Splits:
+    parts = split_parts(path, cells)
     of_text = pd.DataFrame({"text": everything.texts, "part": parts}).drop_duplicates()
     shared = int(of_text["text"].duplicated().sum())
     if shared:
