@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from common.cells.base import Cell
+from common.cells.base import Cell, WrittenCell
 from common.cells.gated import GRUCell, LSTMCell, MGUCell
 from common.cells.simple import SimpleRNNCell
 from common.initializers import ScaledIdentity
@@ -46,4 +46,13 @@ def make_cell(name: str, /, units: int, **kwargs: Any) -> Cell:
     return CELLS[name](units, **kwargs)
 
 
-__all__ = ["CELLS", "Cell", "GRUCell", "LSTMCell", "MGUCell", "SimpleRNNCell", "make_cell"]
+__all__ = [
+    "CELLS",
+    "Cell",
+    "GRUCell",
+    "LSTMCell",
+    "MGUCell",
+    "SimpleRNNCell",
+    "WrittenCell",
+    "make_cell",
+]

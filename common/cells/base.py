@@ -133,3 +133,68 @@ class Cell(keras.layers.Layer):
             "recurrent_initializer": serialize(self.recurrent_initializer),
             "bias_initializer": serialize(self.bias_initializer),
         }
+
+
+class WrittenCell(Cell):
+    r"""A cell that says its own part of back-propagation through time.
+
+    The loop (``common.recurrence``, whose docstring has the derivation) calls the four methods
+    below; a cell without them runs all the same, by automatic differentiation. Each takes its
+    arrays with rows ahead and columns last, so that the same lines serve one time step
+    (``[batch, units]``) and all time steps at once (``[time * batch, units]``).
+
+    - ``advance``: the cell's equations. Beside the states :math:`s_t` it hands out what the way
+      back needs of them, the gates for the most part.
+    - ``factors``: the local Jacobian factors, from what ``advance`` handed out.
+    - ``retreat``: one step back, :math:`\partial L/\partial s_t` to
+      :math:`\partial L/\partial s_{t-1}`, and :math:`\delta_t` on the way: the gradient of
+      what stands inside the activations.
+    - ``weight_gradients``: from all :math:`\delta_t` at once to the gradients of the input
+      products and of the recurrent weights.
+    """
+
+    keeps = 0
+    """How many arrays ``advance`` keeps, each `units` wide."""
+    deltas = 1
+    r"""How many times `units` wide :math:`\delta_t` is."""
+
+    @property
+    def written(self) -> bool:
+        """Whether the four methods hold for this cell as it is configured."""
+        return True
+
+    def recurrent_weights(self) -> States:
+        """The weights that a step multiplies or adds to the states; the kernel first."""
+        return [ops.cast(self.recurrent_kernel, self.compute_dtype)]
+
+    def advance(self, projected: Any, states: States, weights: States) -> tuple[States, States]:
+        """The states after the step (the first is the output), and what is kept of it."""
+        raise NotImplementedError
+
+    def factors(self, kept: States, before: States, after: States) -> States:
+        """Local Jacobian factors, from what was kept and the states around the step."""
+        raise NotImplementedError
+
+    def retreat(self, grads: States, factors: States, transposed: States) -> tuple[Any, States]:
+        r""":math:`\delta_t` and the gradients of the states before the step, from those of the
+        states after it; `transposed` are the recurrent weights, matrices turned over."""
+        raise NotImplementedError
+
+    def weight_gradients(self, deltas: Any, kept: States, before: States) -> tuple[Any, States]:
+        """Gradients of ``projected`` (row by row) and of each of the recurrent weights (summed
+        over all rows)."""
+        return deltas, [summed(before[0], deltas)]
+
+    def step(self, projected: Any, states: States) -> tuple[Any, States]:
+        after, _ = self.advance(projected, states, self.recurrent_weights())
+        return after[0], after
+
+
+def recur(rows: Any, weight: Any) -> Any:
+    """``rows @ weight``: operands in the weight's precision, the result in that of the rows."""
+    return ops.cast(ops.matmul(ops.cast(rows, weight.dtype), weight), rows.dtype)
+
+
+def summed(rows: Any, deltas: Any) -> Any:
+    r"""The weight gradient :math:`\sum_n \mathrm{rows}_n^\top \delta_n` as one product."""
+    return ops.matmul(ops.transpose(ops.cast(rows, deltas.dtype)), deltas)

@@ -14,11 +14,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from common.cells.base import Cell, States
+from common.cells.base import States, WrittenCell, recur, summed
 
 
 @keras.saving.register_keras_serializable(package="common.cells")
-class LSTMCell(Cell):
+class LSTMCell(WrittenCell):
     r"""Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000):
 
     .. math::
@@ -37,6 +37,7 @@ class LSTMCell(Cell):
     """
 
     gate_names = ("i", "f", "c", "o")
+    keeps = deltas = 4
 
     @property
     def state_size(self) -> list[int]:
@@ -47,17 +48,33 @@ class LSTMCell(Cell):
         forget = ops.arange(shape[0]) // self.units == 1
         return bias + ops.cast(forget, bias.dtype)
 
-    def step(self, projected: Any, states: States) -> tuple[Any, States]:
-        h, c = states
-        z = projected + ops.matmul(h, self.recurrent_kernel)
-        i, f, candidate, o = ops.split(z, 4, axis=-1)
-        c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(candidate)
-        h = ops.sigmoid(o) * ops.tanh(c)
-        return h, [h, c]
+    def advance(self, projected: Any, states: States, weights: States) -> tuple[States, States]:
+        (h, c), (u,) = states, weights
+        i, f, candidate, o = ops.split(projected + recur(h, u), 4, axis=-1)
+        i, f, candidate, o = ops.sigmoid(i), ops.sigmoid(f), ops.tanh(candidate), ops.sigmoid(o)
+        c = f * c + i * candidate
+        return [o * ops.tanh(c), c], [i, f, candidate, o]
+
+    def factors(self, kept: States, before: States, after: States) -> States:
+        i, f, candidate, o = kept
+        squashed = ops.tanh(after[1])
+        within = [
+            candidate * i * (1 - i),
+            before[1] * f * (1 - f),
+            i * (1 - candidate * candidate),
+            squashed * o * (1 - o),
+        ]
+        return [ops.concatenate(within, axis=-1), o * (1 - squashed * squashed), f]
+
+    def retreat(self, grads: States, factors: States, transposed: States) -> tuple[Any, States]:
+        (dh, dc), (within, opened, f), (u,) = grads, factors, transposed
+        dc = dc + dh * opened
+        delta = ops.concatenate([dc, dc, dc, dh], axis=-1) * within
+        return delta, [recur(delta, u), dc * f]
 
 
 @keras.saving.register_keras_serializable(package="common.cells")
-class GRUCell(Cell):
+class GRUCell(WrittenCell):
     r"""Gated recurrent unit (Cho et al. 2014), reset *after* the product (as in cuDNN):
 
     .. math::
@@ -74,6 +91,7 @@ class GRUCell(Cell):
     """
 
     gate_names = ("z", "r", "h")
+    keeps = deltas = 4
 
     @property
     def bias_shape(self) -> tuple[int, ...]:
@@ -82,19 +100,36 @@ class GRUCell(Cell):
     def project(self, x: Any) -> Any:
         return ops.matmul(x, self.kernel) + self.bias[0]
 
-    def step(self, projected: Any, states: States) -> tuple[Any, States]:
-        (h,) = states
+    def recurrent_weights(self) -> States:
+        return [*super().recurrent_weights(), ops.cast(self.bias[1], self.compute_dtype)]
+
+    def advance(self, projected: Any, states: States, weights: States) -> tuple[States, States]:
+        (h,), (u, d) = states, weights
         x_zr, x_h = ops.split(projected, [2 * self.units], axis=-1)
-        recurrent = ops.matmul(h, self.recurrent_kernel) + self.bias[1]
-        h_zr, h_h = ops.split(recurrent, [2 * self.units], axis=-1)
+        h_zr, h_h = ops.split(recur(h, u) + ops.cast(d, h.dtype), [2 * self.units], axis=-1)
         z, r = ops.split(ops.sigmoid(x_zr + h_zr), 2, axis=-1)
         candidate = ops.tanh(x_h + r * h_h)
-        h = z * h + (1 - z) * candidate
-        return h, [h]
+        return [z * h + (1 - z) * candidate], [z, r, candidate, h_h]
+
+    def factors(self, kept: States, before: States, after: States) -> States:
+        z, r, candidate, h_h = kept
+        inner = (1 - z) * (1 - candidate * candidate)
+        within = [(before[0] - candidate) * z * (1 - z), inner * h_h * r * (1 - r), inner * r]
+        return [ops.concatenate(within, axis=-1), inner, z]
+
+    def retreat(self, grads: States, factors: States, transposed: States) -> tuple[Any, States]:
+        (dh,), (within, inner, z), (u, _) = grads, factors, transposed
+        delta = ops.concatenate([dh, dh, dh], axis=-1) * within
+        return ops.concatenate([delta, dh * inner], axis=-1), [recur(delta, u) + dh * z]
+
+    def weight_gradients(self, deltas: Any, kept: States, before: States) -> tuple[Any, States]:
+        delta, of_input = ops.split(deltas, [3 * self.units], axis=-1)
+        projected = ops.concatenate([delta[:, : 2 * self.units], of_input], axis=-1)
+        return projected, [summed(before[0], delta), ops.sum(delta, axis=0)]
 
 
 @keras.saving.register_keras_serializable(package="common.cells")
-class MGUCell(Cell):
+class MGUCell(WrittenCell):
     r"""Minimal gated unit (Zhou et al. 2016, arXiv:1603.09420), one gate for both duties:
 
     .. math::
@@ -109,12 +144,31 @@ class MGUCell(Cell):
     """
 
     gate_names = ("f", "h")
+    keeps = deltas = 2
 
-    def step(self, projected: Any, states: States) -> tuple[Any, States]:
-        (h,) = states
+    def advance(self, projected: Any, states: States, weights: States) -> tuple[States, States]:
+        (h,), (u,) = states, weights
         x_f, x_h = ops.split(projected, 2, axis=-1)
-        u_f, u_h = ops.split(ops.convert_to_tensor(self.recurrent_kernel), 2, axis=-1)
-        f = ops.sigmoid(x_f + ops.matmul(h, u_f))
-        candidate = ops.tanh(x_h + ops.matmul(f * h, u_h))
-        h = (1 - f) * h + f * candidate
-        return h, [h]
+        u_f, u_h = ops.split(u, 2, axis=-1)
+        f = ops.sigmoid(x_f + recur(h, u_f))
+        candidate = ops.tanh(x_h + recur(f * h, u_h))
+        return [(1 - f) * h + f * candidate], [f, candidate]
+
+    def factors(self, kept: States, before: States, after: States) -> States:
+        (f, candidate), (h,) = kept, before
+        slope = f * (1 - f)
+        return [f, f * (1 - candidate * candidate), (candidate - h) * slope, h * slope]
+
+    def retreat(self, grads: States, factors: States, transposed: States) -> tuple[Any, States]:
+        (dh,), (f, inner, chosen, inside), (u,) = grads, factors, transposed
+        u_f, u_h = ops.split(u, 2, axis=0)
+        delta_h = dh * inner
+        gated = recur(delta_h, u_h)  # the gradient of f * h
+        delta_f = dh * chosen + gated * inside
+        delta = ops.concatenate([delta_f, delta_h], axis=-1)
+        return delta, [dh * (1 - f) + gated * f + recur(delta_f, u_f)]
+
+    def weight_gradients(self, deltas: Any, kept: States, before: States) -> tuple[Any, States]:
+        (f, _), (h,) = kept, before
+        delta_f, delta_h = ops.split(deltas, 2, axis=-1)
+        return deltas, [ops.concatenate([summed(h, delta_f), summed(f * h, delta_h)], axis=-1)]

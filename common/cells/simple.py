@@ -5,11 +5,19 @@ from typing import Any
 import keras
 from keras import ops
 
-from common.cells.base import Cell, States
+from common.cells.base import States, WrittenCell, recur
+
+# The slope of an activation, told by its value: phi'(a) as a function of h = phi(a).
+SLOPES = {
+    keras.activations.tanh: lambda h: 1 - ops.square(h),
+    keras.activations.relu: lambda h: ops.cast(h > 0, h.dtype),
+    keras.activations.sigmoid: lambda h: h * (1 - h),
+    keras.activations.linear: ops.ones_like,
+}
 
 
 @keras.saving.register_keras_serializable(package="common.cells")
-class SimpleRNNCell(Cell):
+class SimpleRNNCell(WrittenCell):
     r"""The hidden-state update of Elman (1990):
 
     .. math:: h_t = \phi(x_t W_{xh} + h_{t-1} W_{hh} + b_h)
@@ -45,10 +53,22 @@ class SimpleRNNCell(Cell):
         super().__init__(units, **kwargs)
         self.activation = keras.activations.get(activation)
 
-    def step(self, projected: Any, states: States) -> tuple[Any, States]:
-        (h,) = states
-        h = self.activation(projected + ops.matmul(h, self.recurrent_kernel))
-        return h, [h]
+    @property
+    def written(self) -> bool:
+        """True for the activations whose slope can be told from their value."""
+        return self.activation in SLOPES
+
+    def advance(self, projected: Any, states: States, weights: States) -> tuple[States, States]:
+        (h,), (u,) = states, weights
+        return [self.activation(projected + recur(h, u))], []
+
+    def factors(self, kept: States, before: States, after: States) -> States:
+        return [SLOPES[self.activation](after[0])]
+
+    def retreat(self, grads: States, factors: States, transposed: States) -> tuple[Any, States]:
+        (dh,), (slope,), (u,) = grads, factors, transposed
+        delta = dh * slope
+        return delta, [recur(delta, u)]
 
     def get_config(self) -> dict[str, Any]:
         activation = keras.activations.serialize(self.activation)
