@@ -128,19 +128,18 @@ class _OverTime:
             if keep is not None:
                 here = keep.read(t)
                 after = [tf.where(here, new, old) for new, old in zip(after, states, strict=True)]
-            records = [*after, tf.concat(kept, -1)] if record else after
+            records = [*after, *kept] if record else after
             return (
                 count + 1,
                 after,
                 [h.write(t, r) for h, r in zip(histories, records, strict=True)],
             )
 
-        widths = [*(cell.units for _ in states), *([record * cell.units] if record else [])]
-        histories = [_history(wide, time, [batch, width]) for width in widths]
+        count = len(states) + record
+        histories = [_history(wide, time, [batch, cell.units]) for _ in range(count)]
         _, last, histories = _loop(body, time, (states, histories))
         stacked = [history.stack() for history in histories]
-        kept = tf.split(stacked.pop(), record, -1) if record else []
-        return stacked, last, kept
+        return stacked[: len(states)], last, stacked[len(states) :]
 
     def backward(
         self, d_outputs: Any, d_last: Tensors, factors: Tensors, weights: Tensors, probes: bool
@@ -225,7 +224,6 @@ def _loop(body: Callable[..., Any], time: Any, carried: tuple[Any, ...]) -> Any:
         body,
         (tf.constant(0), *carried),
         maximum_iterations=time,
-        parallel_iterations=1,
     )
 
 

@@ -58,18 +58,16 @@ class LSTMCell(WrittenCell):
     def factors(self, kept: States, before: States, after: States) -> States:
         i, f, candidate, o = kept
         squashed = ops.tanh(after[1])
-        within = [
-            candidate * i * (1 - i),
-            before[1] * f * (1 - f),
-            i * (1 - candidate * candidate),
-            squashed * o * (1 - o),
-        ]
-        return [ops.concatenate(within, axis=-1), o * (1 - squashed * squashed), f]
+        of_i = candidate * i * (1 - i)
+        of_f = before[1] * f * (1 - f)
+        of_candidate = i * (1 - candidate * candidate)
+        of_o = squashed * o * (1 - o)
+        return [of_i, of_f, of_candidate, of_o, o * (1 - squashed * squashed), f]
 
     def retreat(self, grads: States, factors: States, transposed: States) -> tuple[Any, States]:
-        (dh, dc), (within, opened, f), (u,) = grads, factors, transposed
-        dc = dc + dh * opened
-        delta = ops.concatenate([dc, dc, dc, dh], axis=-1) * within
+        (dh, dc), (of_i, of_f, of_candidate, of_o, of_c, f), (u,) = grads, factors, transposed
+        dc = dc + dh * of_c
+        delta = ops.concatenate([dc * of_i, dc * of_f, dc * of_candidate, dh * of_o], axis=-1)
         return delta, [recur(delta, u), dc * f]
 
 
@@ -113,14 +111,14 @@ class GRUCell(WrittenCell):
 
     def factors(self, kept: States, before: States, after: States) -> States:
         z, r, candidate, h_h = kept
-        inner = (1 - z) * (1 - candidate * candidate)
-        within = [(before[0] - candidate) * z * (1 - z), inner * h_h * r * (1 - r), inner * r]
-        return [ops.concatenate(within, axis=-1), inner, z]
+        of_h = (1 - z) * (1 - candidate * candidate)
+        of_z = (before[0] - candidate) * z * (1 - z)
+        return [of_z, of_h * h_h * r * (1 - r), of_h * r, of_h, z]
 
     def retreat(self, grads: States, factors: States, transposed: States) -> tuple[Any, States]:
-        (dh,), (within, inner, z), (u, _) = grads, factors, transposed
-        delta = ops.concatenate([dh, dh, dh], axis=-1) * within
-        return ops.concatenate([delta, dh * inner], axis=-1), [recur(delta, u) + dh * z]
+        (dh,), (of_z, of_r, of_u, of_h, z), (u, _) = grads, factors, transposed
+        delta = ops.concatenate([dh * of_z, dh * of_r, dh * of_u], axis=-1)
+        return ops.concatenate([delta, dh * of_h], axis=-1), [recur(delta, u) + dh * z]
 
     def weight_gradients(self, deltas: Any, kept: States, before: States) -> tuple[Any, States]:
         delta, of_input = ops.split(deltas, [3 * self.units], axis=-1)
