@@ -7,7 +7,7 @@ from typing import Literal
 
 from common.errors import UserError
 
-CellName = Literal["simple", "irnn", "lstm", "gru", "mgu"]
+CellName = Literal["simple", "irnn", "lstm", "gru", "mgu", "mingru", "minlstm"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 StrategyName = Literal["none", "mirrored"]
 
@@ -50,6 +50,10 @@ class TrainConfig:
     """Compile the training step by XLA: worth trying on a GPU; each new length costs time."""
     strategy: StrategyName = "none"
     """mirrored: split each batch over all GPUs (or logical CPUs) of this machine."""
+    truncate: int = 0
+    """Steps that a gradient travels back through time, for long streams; 0: all of them."""
+    gradient_flow: bool = False
+    """Log how far the loss reaches back in time: norms of dL/ds at each step, on one batch."""
     seed: int = 0
     """Fixes initial weights, order and dropout: the same seed gives the same scores."""
 
@@ -61,7 +65,7 @@ class TrainConfig:
             self.require(name, value is None or value > 0, "above 0")
         for name in shares:
             self.require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
-        for name in ("weight_decay", "clip_norm", "seed"):
+        for name in ("weight_decay", "clip_norm", "truncate", "seed"):
             self.require(name, getattr(self, name) >= 0, "at least 0")
 
     def require(self, name: str, holds: bool, expected: str) -> None:

@@ -1,5 +1,8 @@
 """Layers around the recurrence: directions, stacks, dropout, and pooling that sees the mask."""
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import keras
@@ -9,6 +12,23 @@ from common import recurrence
 from common.cells import Cell, make_cell
 
 Direction = Literal["forward", "bidirectional"]
+Watched = dict[str, list[tf.Tensor]]
+_watching: contextvars.ContextVar[tuple[tf.GradientTape, Watched] | None] = contextvars.ContextVar(
+    "watching", default=None
+)
+
+
+@contextlib.contextmanager
+def watch_states(tape: tf.GradientTape) -> Iterator[Watched]:
+    """Every ``Recurrent`` that is called inside leaves, under its name, a probe for each of its
+    states: ``[batch, time, units]``, whose gradient on `tape` is that of the loss with respect
+    to the state after each step."""
+    watched: Watched = {}
+    token = _watching.set((tape, watched))
+    try:
+        yield watched
+    finally:
+        _watching.reset(token)
 
 
 @keras.saving.register_keras_serializable(package="common.layers")
@@ -26,10 +46,15 @@ class Recurrent(keras.layers.Layer):
             arXiv:1602.02373). All segments run side by side, as rows of a larger batch: fewer
             steps in sequence, and larger matrix products. For what is told by short passages,
             wherever they stand.
+        truncate: if not 0, the gradient does not leave windows of so many steps, while the
+            state goes on (truncated back-propagation through time).
+        recompute: in training, makes the gates again on the way back instead of keeping them:
+            about half the memory, for one more matrix product. (Outside of training they are
+            not kept.)
 
     Raises:
-        ValueError: for a negative segment; for a state to return, or to start from, when there
-            are segments.
+        ValueError: for a negative segment or truncation; for a state to return, or to start
+            from, when there are segments.
     """
 
     def __init__(
@@ -39,44 +64,82 @@ class Recurrent(keras.layers.Layer):
         reverse: bool = False,
         return_state: bool = False,
         segment: int = 0,
+        truncate: int = 0,
+        recompute: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if segment < 0:
-            raise ValueError(f"segment must be 0 or a number of steps, got {segment}")
+        for name, steps in (("segment", segment), ("truncate", truncate)):
+            if steps < 0:
+                raise ValueError(f"{name} must be 0 or a number of steps, got {steps}")
         if segment and return_state:
             raise ValueError("a recurrence in segments has no one state to return")
         self.cell = cell
         self.reverse = reverse
         self.return_state = return_state
         self.segment = segment
+        self.truncate = truncate
+        self.recompute = recompute
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
         if not self.cell.built:  # one that comes out of a file has been
             self.cell.build((input_shape[0], input_shape[-1]))
 
-    def call(self, inputs: Any, mask: Any = None, initial_state: Any = None) -> Any:
+    def call(
+        self, inputs: Any, mask: Any = None, initial_state: Any = None, training: Any = None
+    ) -> Any:
+        probes = self._probes(inputs)
         if self.segment:
             if initial_state is not None:
                 raise ValueError("a recurrence in segments starts from zero, not from a state")
-            return self._call_segments(inputs, mask)
-        outputs, states = recurrence.run(
-            self.cell, inputs, initial_state=initial_state, mask=mask, reverse=self.reverse
-        )
+            return self._call_segments(inputs, mask, training, probes)
+        outputs, states = self._run(inputs, mask, training, probes, initial_state)
         return (outputs, *states) if self.return_state else outputs
 
-    def _call_segments(self, inputs: Any, mask: Any) -> Any:
+    def _run(
+        self, inputs: Any, mask: Any, training: Any, probes: Any, initial_state: Any = None
+    ) -> Any:
+        return recurrence.run(
+            self.cell,
+            inputs,
+            initial_state=initial_state,
+            mask=mask,
+            reverse=self.reverse,
+            truncate=self.truncate,
+            recompute=self.recompute or not training,
+            probes=probes,
+        )
+
+    def _call_segments(self, inputs: Any, mask: Any, training: Any, probes: Any) -> Any:
         batch, time = tf.unstack(tf.shape(inputs)[:2])
         if mask is None:
             mask = tf.ones([batch, time], tf.bool)
         width = tf.minimum(self.segment, time)  # short sequences are not padded to a segment
-        end = [[0, 0], [0, -time % width]]
-        folded = tf.reshape(tf.pad(inputs, [*end, [0, 0]]), [-1, width, inputs.shape[-1]])
-        mask = tf.reshape(tf.pad(mask, end), [-1, width])
-        outputs, _ = recurrence.run(self.cell, folded, mask=mask, reverse=self.reverse)
+
+        def fold(sequence: Any) -> Any:
+            padded = tf.pad(sequence, [[0, 0], [0, -time % width], [0, 0]])
+            return tf.reshape(padded, [-1, width, sequence.shape[-1]])
+
+        here = fold(mask[..., tf.newaxis])[..., 0]
+        outputs, _ = self._run(fold(inputs), here, training, [fold(probe) for probe in probes])
         unfolded = tf.reshape(outputs, [batch, -1, self.cell.output_size])[:, :time]
         return tf.ensure_shape(unfolded, [*inputs.shape[:2], self.cell.output_size])
+
+    def _probes(self, inputs: Any) -> list[Any]:
+        watching = _watching.get()
+        if watching is None:
+            return []
+        tape, watched = watching
+        sizes = self.cell.state_size
+        sizes = sizes if isinstance(sizes, list) else [sizes]
+        shape = tf.shape(inputs)[:2]
+        wide = "float64" if self.compute_dtype == "float64" else "float32"
+        probes = [tf.zeros(tf.concat([shape, [size]], 0), wide) for size in sizes]
+        probes = [tf.ensure_shape(p, [*inputs.shape[:2], p.shape[-1]]) for p in probes]
+        tape.watch(probes)
+        watched[self.name] = probes
+        return probes
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         if not self.return_state:
@@ -91,6 +154,8 @@ class Recurrent(keras.layers.Layer):
             "reverse": self.reverse,
             "return_state": self.return_state,
             "segment": self.segment,
+            "truncate": self.truncate,
+            "recompute": self.recompute,
         }
 
     @classmethod
@@ -158,6 +223,7 @@ def recurrent_stack(
     dropout: float = 0.0,
     residual: bool = False,
     segment: int = 0,
+    truncate: int = 0,
 ) -> Any:
     """Recurrent layers on top of each other, symbolic in and out.
 
@@ -174,6 +240,7 @@ def recurrent_stack(
         dropout: rate of dropout after each layer.
         residual: adds to the output of each layer after the first the layer's input.
         segment: see ``Recurrent``.
+        truncate: see ``Recurrent``.
 
     Returns:
         ``[batch, time, units]``, or ``2 * units`` when bidirectional.
@@ -185,7 +252,11 @@ def recurrent_stack(
 
         def direct(name: str, reverse: bool, before: Any = before, number: int = number) -> Any:
             layer = Recurrent(
-                make_cell(cell, units), reverse=reverse, segment=segment, name=f"{name}_{number}"
+                make_cell(cell, units),
+                reverse=reverse,
+                segment=segment,
+                truncate=truncate,
+                name=f"{name}_{number}",
             )
             return layer(before, mask=mask)
 

@@ -1,6 +1,6 @@
 """Pictures that several applications show. Each returns a matplotlib figure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,4 +64,28 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
             colour = "white" if shares[row, column] > 0.5 else "black"
             text = f"{counts[row, column]:,}\n{shares[row, column]:.0%}"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+    return figure
+
+
+def gradient_flow(history: Mapping[str, np.ndarray]) -> Figure:
+    """Norms of the gradient that reaches each time step: a row of two panels for each layer,
+    the curve at first and at last, and all of training as a heat map.
+
+    Args:
+        history: layer -> ``[times recorded, time]``, from ``common.monitoring.GradientFlow``.
+    """
+    figure = Figure(figsize=(9, 2.8 * len(history)), layout="constrained")
+    grid = figure.subplots(len(history), 2, squeeze=False)
+    for (name, norms), (curve, heat) in zip(history.items(), grid, strict=True):
+        least = norms[norms > 0].min() if (norms > 0).any() else 1.0
+        logs = np.log10(np.maximum(norms, least))
+        for place, label in {0: "at first", len(norms) - 1: "at last"}.items():
+            curve.semilogy(10 ** logs[place], label=label)
+        curve.set(xlabel="time step", ylabel="norm of dL/ds", title=name)
+        curve.grid(alpha=0.3)
+        curve.legend()
+        image = heat.imshow(logs, aspect="auto", origin="lower", interpolation="nearest")
+        heat.set(xlabel="time step", ylabel="epoch", title="log10 of the norm, over training")
+        heat.yaxis.get_major_locator().set_params(integer=True)
+        figure.colorbar(image, ax=heat)
     return figure

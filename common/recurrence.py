@@ -1,27 +1,70 @@
-r"""Runs a cell over time: the one loop of the project.
+r"""Runs a cell over time, and back: the one loop of the project.
 
-The input products :math:`x_t W_{xh} + b` do not depend on the states, so they are made for
-all time steps as one matrix product before the loop; inside it is only what depends on
-:math:`s_{t-1}`:
+**Forward.** The input products :math:`p_t = x_t W_{xh} + b` do not depend on the states, so
+they are made for all time steps as one matrix product before the loop (``cell.project``);
+inside it is only what depends on :math:`s_{t-1}` (``advance``):
 
-.. math:: (y_t, s_t) = \mathrm{step}(x_t W_{xh} + b,\; s_{t-1}), \qquad t = 1, \dots, T.
+.. math:: s_t = F(p_t, s_{t-1}; U), \qquad y_t = h_t, \qquad t = 1, \dots, T,
 
-**Masks.** Where the mask of a row is off, its states are held and its output is zero. What
-stands at a masked place therefore never reaches an answer.
+with :math:`U` the recurrent weights and the states :math:`s = (h)` or :math:`(h, c)`.
 
-**Back-propagation through time.** With a loss :math:`L = \sum_t \ell_t(y_t)`,
+**Back-propagation through time** (Werbos 1990). For a loss :math:`L(h_1, ..., h_T, s_T)` let
+:math:`g_t` be the part of :math:`\partial L/\partial h_t` that comes from :math:`h_t` as an
+output (``d_outputs``), and :math:`\bar s_t = \partial L/\partial s_t` the whole of it. Since
+:math:`s_t` reaches the loss as an output and through :math:`s_{t+1}`,
+
+.. math:: \bar s_t = g_t + \bar s_{t+1} \frac{\partial s_{t+1}}{\partial s_t}
+          \qquad t = T, \dots, 1.
+
+Each step is affine in the states followed by functions of single elements: with
+:math:`a_t = p_t + h_{t-1} U` it is :math:`s_t = \phi(a_t, s_{t-1})`. Let
+:math:`\delta_t = \partial L/\partial a_t`. Then
 
 .. math::
-    \frac{\partial L}{\partial s_t} =
-        \frac{\partial \ell_t}{\partial s_t}
-        + \frac{\partial L}{\partial s_{t+1}} \frac{\partial s_{t+1}}{\partial s_t},
-    \qquad
-    \frac{\partial L}{\partial W} =
-        \sum_t \frac{\partial L}{\partial s_t} \frac{\partial s_t}{\partial W},
+    \delta_t &= \bar s_t \odot \phi'_t, \\
+    \bar s_t \frac{\partial s_t}{\partial s_{t-1}} &= \delta_t U^\top
+        + \bar s_t \odot (\text{what the cell carries past its product}), \\
+    \frac{\partial L}{\partial p_t} &= \delta_t, \qquad
+    \frac{\partial L}{\partial U} = \sum_t h_{t-1}^\top \delta_t .
 
-the first a loop from T back to 1, the second a sum over all steps, since the weights are the
-same at each. Where a row is masked, :math:`\partial s_{t+1}/\partial s_t` is the identity.
-TensorFlow derives this backward loop from the forward one.
+The code is these four lines, sorted by what has to wait for what:
+
+1. ``factors``: :math:`\phi'_t` and what is carried past the product. They hold no
+   :math:`\bar s`: local Jacobian factors, made for all t at once before the loop.
+2. ``retreat``, inside the loop: :math:`\delta_t` and the step to :math:`\bar s_{t-1}`, the
+   only things that depend on the step after them. The loop carries :math:`\bar h_t` (and
+   :math:`\bar c_t`) alone.
+3. ``weight_gradients``: the sum over t as one matrix product of ``[time * batch, units]`` rows
+   after the loop, since the weights are the same at each step. The gradients of
+   :math:`W_{xh}`, of :math:`b` and of the inputs follow from :math:`\partial L/\partial p`,
+   likewise one product each.
+
+Read with the cells: for the plain one :math:`\phi'_t` is the activation's slope and nothing
+is carried past the product, so that :math:`\bar h_{t-1}` is multiplied by :math:`U^\top` once
+a step, which is why gradients vanish (``SimpleRNNCell``). For the LSTM
+
+.. math::
+    \bar c_t \mathrel{+}= \bar h_t \odot o_t (1 - \tanh^2 c_t), \qquad
+    \delta_t &= [\bar c_t \tilde c_t\, i_t(1 - i_t),\;
+                 \bar c_t c_{t-1} f_t(1 - f_t),\;
+                 \bar c_t i_t (1 - \tilde c_t^2),\;
+                 \bar h_t \tanh(c_t)\, o_t(1 - o_t)], \\
+    \bar h_{t-1} &= \delta_t U^\top, \qquad \bar c_{t-1} = \bar c_t \odot f_t:
+
+what it carries past the product is :math:`f_t`, and no matrix stands in its way.
+
+**Masks.** Where the mask of a row is off, its states are held: :math:`s_t = s_{t-1}`, so
+:math:`\bar s_{t-1} = \bar s_t` and :math:`\delta_t = 0`. What stands at a masked place never
+reaches an answer or a gradient.
+
+**Truncation** (Williams & Peng 1990): at the first step of each window of `truncate` steps,
+:math:`\bar s_{t-1}` is set to zero.
+
+**Precision.** States, gates and :math:`\bar s` are carried in float32 when the cell computes
+in half precision (operands of the products are halves), and in float64 for float64.
+
+Cells that are linear in their state need no loop: ``common.scan``. Cells that say only a
+``step`` run by the same loop, and TensorFlow derives the way back from it.
 """
 
 from collections.abc import Callable
@@ -30,7 +73,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from common.cells import Cell, WrittenCell
+from common import scan
+from common.cells import Cell, LinearCell, WrittenCell
 
 Tensors = list[tf.Tensor]
 
@@ -48,27 +92,59 @@ def run(
     recompute: bool = False,
     probes: Tensors | None = None,
 ) -> tuple[tf.Tensor, Tensors]:
-    mask = None if mask is None else tf.cast(mask, tf.bool)
-    if not time_major:
-        inputs, mask, probes = _swapped(inputs), _swapped(mask), [_swapped(p) for p in probes or []]
-    time, batch = tf.unstack(tf.shape(inputs)[:2])
-    projected = cell.project(_rows(inputs))
-    projected = _steps(projected, time, inputs.shape[:2])
-    keep = None if mask is None else mask[..., tf.newaxis]
+    r"""Runs `cell` over `inputs`.
+
+    Args:
+        cell: a built cell.
+        inputs: ``[batch, time, features]``, at least one time step.
+        initial_state: one ``[batch, units]`` for each state of the cell; zeros if not given.
+        mask: ``[batch, time]``, true where there is something to read.
+        reverse: from the last time step to the first. Outputs stand at the time of their
+            input all the same.
+        time_major: inputs, mask, probes and outputs have time first, ``[time, batch, ...]``.
+        hold: the output of a masked step is the state held, instead of zero.
+        truncate: if not 0, the gradient does not leave windows of so many steps, counted from
+            where reading begins; the state goes on.
+        recompute: the way back makes the gates again, as one matrix product, instead of
+            keeping them: a training step holds the states alone.
+        probes: one ``[batch, time, units]`` of zeros for each state. The gradient with respect
+            to a probe is :math:`\partial L/\partial s_t`, for every t.
+
+    Returns:
+        The outputs ``[batch, time, units]``, and the states after the last step made.
+    """
+    linear = isinstance(cell, LinearCell)  # the scan wants the batch first, the loop the time
+    turn = _swapped if linear == time_major else _as_it_is
+    inputs, probes = turn(inputs), [turn(probe) for probe in probes or []]
+    keep = None if mask is None else turn(tf.cast(mask, tf.bool)[..., tf.newaxis])
+    states = initial_state
+    if states is None:
+        states = cell.get_initial_state(tf.shape(inputs)[0 if linear else 1])
     wide = tf.float64 if cell.compute_dtype == "float64" else tf.float32
-    states = cell.get_initial_state(batch) if initial_state is None else initial_state
     states = [tf.cast(state, wide) for state in states]
-    over_time = _OverTime(cell, keep, reverse, truncate, recompute)
-    if isinstance(cell, WrittenCell) and cell.written:
-        outputs, states = over_time.written(projected, states, probes or [])
+    if linear:
+        probe = probes[0] if probes else None
+        outputs, last = scan.run(
+            cell,
+            inputs,
+            states[0],
+            keep=keep,
+            reverse=reverse,
+            truncate=truncate,
+            probe=probe,
+        )
+        states = [last]
     else:
-        outputs, states = over_time.automatic(projected, states, probes or [])
+        projected = _steps(cell.project(_rows(inputs)), inputs)
+        over_time = _OverTime(cell, keep, reverse, truncate, recompute)
+        written = isinstance(cell, WrittenCell) and cell.written
+        way = over_time.written if written else over_time.automatic
+        outputs, states = way(projected, states, probes)
     outputs = tf.cast(outputs, cell.compute_dtype)
     if keep is not None and not hold:
         outputs = tf.where(keep, outputs, tf.zeros([], outputs.dtype))
     outputs = tf.ensure_shape(outputs, [*inputs.shape[:2], cell.output_size])
-    states = [tf.cast(state, cell.compute_dtype) for state in states]
-    return outputs if time_major else _swapped(outputs), states
+    return turn(outputs), [tf.cast(state, cell.compute_dtype) for state in states]
 
 
 @dataclass(frozen=True)
@@ -238,11 +314,13 @@ def _history(dtype: Any, time: Any, shape: list[int | None]) -> tf.TensorArray:
     return tf.TensorArray(dtype, size=time, element_shape=shape)
 
 
-def _swapped(tensor: tf.Tensor | None) -> tf.Tensor | None:
+def _swapped(tensor: tf.Tensor) -> tf.Tensor:
     """Batch-major to time-major, or back."""
-    if tensor is None:
-        return None
-    return tf.transpose(tensor, [1, 0, *range(2, tensor.shape.rank)])
+    return tf.transpose(tensor, [1, 0, 2])
+
+
+def _as_it_is(tensor: tf.Tensor) -> tf.Tensor:
+    return tensor
 
 
 def _rows(tensor: tf.Tensor) -> tf.Tensor:
@@ -250,7 +328,7 @@ def _rows(tensor: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tensor, [-1, tensor.shape[-1]])
 
 
-def _steps(rows: tf.Tensor, time: tf.Tensor, shape: Any) -> tf.Tensor:
-    """The other way round."""
-    steps = tf.reshape(rows, [time, -1, rows.shape[-1]])
-    return tf.ensure_shape(steps, [*shape, rows.shape[-1]])
+def _steps(rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """The other way round, with all but the width taken from `like`."""
+    shape = tf.concat([tf.shape(like)[:-1], [rows.shape[-1]]], 0)
+    return tf.ensure_shape(tf.reshape(rows, shape), [*like.shape[:-1], rows.shape[-1]])

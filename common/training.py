@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from common import runs
+from common import plots, runs
 from common.config import TrainConfig
 from common.errors import UserError
-from common.monitoring import Monitor, spectral_radii
+from common.monitoring import GradientFlow, Monitor, spectral_radii
 
 Objective = Callable[[Any, Any], tuple[tf.Tensor, dict[str, tf.Tensor]]]
 """(inputs, targets) of a batch -> loss of each example [batch], and metrics of each [batch]."""
@@ -212,6 +213,8 @@ class Fitted:
     best_epoch: int
     """Counted from 1; 0 if no epoch was finished."""
     interrupted: bool
+    gradient_flow: dict[str, np.ndarray]
+    """Layer -> ``[times recorded, time]``; empty unless the configuration asks for it."""
 
 
 def fit(
@@ -243,6 +246,7 @@ def fit(
     patience = trainer.config.patience or max(2, -(-epochs // 3))
     rows: list[dict[str, float]] = []
     best, best_epoch, interrupted = -float("inf"), 0, False
+    flow = watch_flow(trainer, batches) if trainer.config.gradient_flow else None
     bar = tqdm(total=epochs * batches.steps, desc=label, unit="batch", disable=None)
     try:
         for epoch in range(epochs):
@@ -257,6 +261,9 @@ def fit(
             row["seconds"] = time.perf_counter() - started
             rows.append(row)
             log_epoch(trainer, rows, history, board)
+            if flow is not None:
+                flow.record()
+                board.figure("gradient_flow", plots.gradient_flow(flow.history), trainer.made)
             tqdm.write(describe(row, epochs, "*" if best_epoch == epoch + 1 else ""))
             if epoch + 1 - best_epoch >= patience:
                 tqdm.write(f"{label}: no better {monitor} for {epoch + 1 - best_epoch} epochs")
@@ -273,7 +280,16 @@ def fit(
         with trainer.averaged():
             runs.write_whole(weights, lambda path: trainer.model.save_weights(path))
         trainer.model.load_weights(weights)
-    return Fitted(rows, time.perf_counter() - started, best_epoch, interrupted)
+    seconds = time.perf_counter() - started
+    return Fitted(rows, seconds, best_epoch, interrupted, flow.history if flow else {})
+
+
+def watch_flow(trainer: Trainer, batches: Batches) -> GradientFlow:
+    """The gradient flow on the first batch of the first epoch, recorded once, before training."""
+    inputs, targets = next(iter(batches.epoch(0)))
+    flow = GradientFlow(trainer.model, trainer.objective, inputs, targets)
+    flow.record()
+    return flow
 
 
 def run_epoch(

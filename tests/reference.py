@@ -110,16 +110,56 @@ def mgu(
     return [(1 - f) * h + f * candidate]
 
 
-STEPS: dict[str, Step] = {"simple": simple, "irnn": irnn, "lstm": lstm, "gru": gru, "mgu": mgu}
-STATES = {"simple": 1, "irnn": 1, "lstm": 2, "gru": 1, "mgu": 1}
+def mingru(x: Array, states: list[Array], kernel: Array, bias: Array) -> list[Array]:
+    r"""Feng et al. (2024); gates in the order z, h; z replaces.
+
+    .. math::
+        z_t &= \sigma(x_t W_z + b_z) \\
+        \tilde h_t &= x_t W_h + b_h \\
+        h_t &= (1 - z_t) \odot h_{t-1} + z_t \odot \tilde h_t
+    """
+    (h,) = states
+    w_z, w_h = np.split(kernel, 2, axis=1)
+    b_z, b_h = np.split(bias, 2)
+    z = sigmoid(x @ w_z + b_z)
+    return [(1 - z) * h + z * (x @ w_h + b_h)]
+
+
+def minlstm(x: Array, states: list[Array], kernel: Array, bias: Array) -> list[Array]:
+    r"""Feng et al. (2024); gates in the order f, i, h.
+
+    .. math::
+        f_t &= \sigma(x_t W_f + b_f), \quad i_t = \sigma(x_t W_i + b_i) \\
+        h_t &= \frac{f_t}{f_t + i_t} \odot h_{t-1}
+               + \frac{i_t}{f_t + i_t} \odot (x_t W_h + b_h)
+    """
+    (h,) = states
+    w_f, w_i, w_h = np.split(kernel, 3, axis=1)
+    b_f, b_i, b_h = np.split(bias, 3)
+    f, i = sigmoid(x @ w_f + b_f), sigmoid(x @ w_i + b_i)
+    return [(f * h + i * (x @ w_h + b_h)) / (f + i)]
+
+
+STEPS: dict[str, Step] = {
+    "simple": simple,
+    "irnn": irnn,
+    "lstm": lstm,
+    "gru": gru,
+    "mgu": mgu,
+    "mingru": mingru,
+    "minlstm": minlstm,
+}
+LINEAR = ("mingru", "minlstm")
+STATES = {name: 2 if name == "lstm" else 1 for name in STEPS}
 
 
 def parameter_count(name: str, features: int, units: int) -> int:
     r"""Weights of one cell: for each gate :math:`W` (features x units), :math:`U` (units x units)
-    and its biases, of which a GRU has two."""
-    gates = {"simple": 1, "irnn": 1, "lstm": 4, "gru": 3, "mgu": 2}[name]
+    and its biases, of which a GRU has two; what is linear in its state has no :math:`U`."""
+    gates = {"simple": 1, "irnn": 1, "lstm": 4, "gru": 3, "mgu": 2, "mingru": 2, "minlstm": 3}[name]
     biases = 2 if name == "gru" else 1
-    return gates * units * (features + units + biases)
+    from_state = 0 if name in LINEAR else units
+    return gates * units * (features + from_state + biases)
 
 
 def run(

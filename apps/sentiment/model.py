@@ -118,6 +118,7 @@ def _reader(config: SentimentConfig, classes: int) -> keras.Model:
         dropout=config.dropout,
         residual=config.residual,
         segment=config.segment,
+        truncate=config.truncate,
     )
     pooled = MaskedPooling(("max", "mean"), name="pooling")(states, mask=mask)
     pooled = keras.layers.Dropout(config.readout_dropout, name="dropout")(pooled)

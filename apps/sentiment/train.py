@@ -48,7 +48,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
     from common import export, training
     from common.data import SequenceBatches
     from common.monitoring import Monitor
-    from common.plots import confusion_matrix, learning_curves, save
+    from common.plots import confusion_matrix, gradient_flow, learning_curves, save
 
     # Load.
     strategy = training.set_up(config)
@@ -129,6 +129,8 @@ def run(config: SentimentConfig) -> dict[str, Any]:
         if not member:
             curves = learning_curves(fitted.history, "accuracy", loss="log_loss")
             save(curves, run.plots / "learning_curves.png")
+            if fitted.gradient_flow:
+                save(gradient_flow(fitted.gradient_flow), run.plots / "gradient_flow.png")
         if fitted.interrupted:
             break
     network = model.together(networks)

@@ -7,6 +7,7 @@ import keras
 
 from common.cells.base import Cell, WrittenCell
 from common.cells.gated import GRUCell, LSTMCell, MGUCell
+from common.cells.minimal import LinearCell, MinGRUCell, MinLSTMCell
 from common.cells.simple import SimpleRNNCell
 from common.initializers import ScaledIdentity
 
@@ -32,6 +33,8 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "lstm": LSTMCell,
     "gru": GRUCell,
     "mgu": MGUCell,
+    "mingru": MinGRUCell,
+    "minlstm": MinLSTMCell,
 }
 
 
@@ -51,7 +54,10 @@ __all__ = [
     "Cell",
     "GRUCell",
     "LSTMCell",
+    "LinearCell",
     "MGUCell",
+    "MinGRUCell",
+    "MinLSTMCell",
     "SimpleRNNCell",
     "WrittenCell",
     "make_cell",

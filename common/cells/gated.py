@@ -86,6 +86,15 @@ class GRUCell(WrittenCell):
     ``[features, 3 * units]``, ``recurrent_kernel`` :math:`[U_z, U_r, U_h]`
     ``[units, 3 * units]``, ``bias`` ``[2, 3 * units]``: row 0 is :math:`b`, added to the
     input, row 1 is :math:`d`, added to the state's product.
+
+    The way back, with :math:`\bar h_t = \partial L/\partial h_t`:
+
+    .. math::
+        \delta_h &= \bar h_t \odot (1 - z_t) \odot (1 - \tilde h_t^2) \\
+        \delta_z &= \bar h_t \odot (h_{t-1} - \tilde h_t) \odot z_t \odot (1 - z_t) \\
+        \delta_r &= \delta_h \odot (h_{t-1} U_h + d_h) \odot r_t \odot (1 - r_t) \\
+        \bar h_{t-1} &= [\delta_z, \delta_r, \delta_h \odot r_t]\, U^\top
+                        + \bar h_t \odot z_t
     """
 
     gate_names = ("z", "r", "h")
@@ -139,6 +148,15 @@ class MGUCell(WrittenCell):
     applied to the state *before* the product. Shapes: ``kernel`` :math:`[W_f, W_h]`
     ``[features, 2 * units]``, ``recurrent_kernel`` :math:`[U_f, U_h]` ``[units, 2 * units]``,
     ``bias`` ``[2 * units]``: two thirds of a GRU's weights.
+
+    The way back, with :math:`\bar h_t = \partial L/\partial h_t` and :math:`q` the gradient of
+    :math:`f_t \odot h_{t-1}`:
+
+    .. math::
+        \delta_h &= \bar h_t \odot f_t \odot (1 - \tilde h_t^2), \qquad q = \delta_h U_h^\top \\
+        \delta_f &= (\bar h_t \odot (\tilde h_t - h_{t-1}) + q \odot h_{t-1})
+                    \odot f_t \odot (1 - f_t) \\
+        \bar h_{t-1} &= \bar h_t \odot (1 - f_t) + q \odot f_t + \delta_f U_f^\top
     """
 
     gate_names = ("f", "h")
