@@ -163,7 +163,7 @@ class _OverTime:
                 delta = tf.where(here, delta, tf.zeros([], wide))
                 d_before = [tf.where(here, new, old) for new, old in pairs]
             if self.truncate:
-                inside = tf.cast(step % self.truncate != 0, wide)
+                inside = tf.cast(self.inside(step), wide)
                 d_before = [d * inside for d in d_before]
             records = [delta, *d_after] if probes else [delta]
             return (
@@ -187,7 +187,7 @@ class _OverTime:
         def body(count: Any, states: Tensors, outputs: Any) -> Any:
             t = self.place(count, time)
             if self.truncate:
-                inside = tf.cast(count % self.truncate != 0, wide)
+                inside = tf.cast(self.inside(count), wide)
                 cut = [tf.stop_gradient(state) for state in states]
                 states = [c + inside * (s - c) for s, c in zip(states, cut, strict=True)]
             output, after = cell.step(tf.cast(inputs.read(t), wide), states)
@@ -203,6 +203,10 @@ class _OverTime:
 
     def place(self, step: Any, time: Any) -> Any:
         return time - 1 - step if self.reverse else step
+
+    def inside(self, step: Any) -> Any:
+        """Whether the gradient of a step goes on to the one before, or to the initial state."""
+        return (step % self.truncate != 0) | (step == 0)
 
     def one_step_before(self, sequence: Any, first: Any) -> Any:
         """:math:`s_{t-1}` for each t, from all :math:`s_t` and the initial state."""
