@@ -191,11 +191,12 @@ class _OverTime:
                 cut = [tf.stop_gradient(state) for state in states]
                 states = [c + inside * (s - c) for s, c in zip(states, cut, strict=True)]
             output, after = cell.step(tf.cast(inputs.read(t), wide), states)
+            is_state = output is after[0]  # then it is held, and probed, as the state is
             if keep is not None:
                 here = keep.read(t)
                 after = [tf.where(here, new, old) for new, old in zip(after, states, strict=True)]
             after = [s + n.read(t) for s, n in zip(after, nudges, strict=True)] if nudges else after
-            return count + 1, after, outputs.write(t, output)
+            return count + 1, after, outputs.write(t, after[0] if is_state else output)
 
         outputs = _history(wide, time, [projected.shape[1], cell.output_size])
         _, states, outputs = _loop(body, time, (states, outputs))
