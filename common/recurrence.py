@@ -105,7 +105,8 @@ class _OverTime:
                 )
                 d_projected = tf.reshape(d_projected, tf.shape(projected))
                 gradients = [d_projected, *d_first, *d_weights, *d_states]
-                return [tf.cast(g, x.dtype) for g, x in zip(gradients, given, strict=True)]
+                gradients = [tf.cast(g, x.dtype) for g, x in zip(gradients, given, strict=True)]
+                return _first_order(*gradients) if self.truncate else gradients
 
             return (sequences[0], *last), back
 
@@ -221,6 +222,19 @@ class _OverTime:
         rows = tf.cast(_rows(projected), before[0].dtype)
         _, kept = self.cell.advance(rows, [_rows(b) for b in before], weights)
         return [tf.reshape(k, tf.shape(before[0])) for k in kept]
+
+
+@tf.custom_gradient
+def _first_order(*gradients: tf.Tensor) -> Any:
+    """Gradients that are cut belong to no function, so they have no gradient themselves."""
+
+    def refuse(*_: tf.Tensor) -> Any:
+        raise NotImplementedError(
+            "a truncated gradient has no second-order gradient: use truncate=0, or run windows "
+            "of that many steps with tf.stop_gradient on the states between them"
+        )
+
+    return gradients, refuse
 
 
 def _loop(body: Callable[..., Any], time: Any, carried: tuple[Any, ...]) -> Any:
