@@ -181,7 +181,8 @@ class _OverTime:
                 )
                 d_projected = tf.reshape(d_projected, tf.shape(projected))
                 gradients = [d_projected, *d_first, *d_weights, *d_states]
-                return [tf.cast(g, x.dtype) for g, x in zip(gradients, given, strict=True)]
+                gradients = [tf.cast(g, x.dtype) for g, x in zip(gradients, given, strict=True)]
+                return _first_order(*gradients) if self.truncate else gradients
 
             return (sequences[0], *last), back
 
@@ -239,7 +240,7 @@ class _OverTime:
                 delta = tf.where(here, delta, tf.zeros([], wide))
                 d_before = [tf.where(here, new, old) for new, old in pairs]
             if self.truncate:
-                inside = tf.cast(step % self.truncate != 0, wide)
+                inside = tf.cast(self.inside(step), wide)
                 d_before = [d * inside for d in d_before]
             records = [delta, *d_after] if probes else [delta]
             return (
@@ -263,15 +264,16 @@ class _OverTime:
         def body(count: Any, states: Tensors, outputs: Any) -> Any:
             t = self.place(count, time)
             if self.truncate:
-                inside = tf.cast(count % self.truncate != 0, wide)
+                inside = tf.cast(self.inside(count), wide)
                 cut = [tf.stop_gradient(state) for state in states]
                 states = [c + inside * (s - c) for s, c in zip(states, cut, strict=True)]
             output, after = cell.step(tf.cast(inputs.read(t), wide), states)
+            is_state = output is after[0]  # then it is held, and probed, as the state is
             if keep is not None:
                 here = keep.read(t)
                 after = [tf.where(here, new, old) for new, old in zip(after, states, strict=True)]
             after = [s + n.read(t) for s, n in zip(after, nudges, strict=True)] if nudges else after
-            return count + 1, after, outputs.write(t, output)
+            return count + 1, after, outputs.write(t, after[0] if is_state else output)
 
         outputs = _history(wide, time, [projected.shape[1], cell.output_size])
         _, states, outputs = _loop(body, time, (states, outputs))
@@ -279,6 +281,10 @@ class _OverTime:
 
     def place(self, step: Any, time: Any) -> Any:
         return time - 1 - step if self.reverse else step
+
+    def inside(self, step: Any) -> Any:
+        """Whether the gradient of a step goes on to the one before, or to the initial state."""
+        return (step % self.truncate != 0) | (step == 0)
 
     def one_step_before(self, sequence: Any, first: Any) -> Any:
         """:math:`s_{t-1}` for each t, from all :math:`s_t` and the initial state."""
@@ -292,6 +298,19 @@ class _OverTime:
         rows = tf.cast(_rows(projected), before[0].dtype)
         _, kept = self.cell.advance(rows, [_rows(b) for b in before], weights)
         return [tf.reshape(k, tf.shape(before[0])) for k in kept]
+
+
+@tf.custom_gradient
+def _first_order(*gradients: tf.Tensor) -> Any:
+    """Gradients that are cut belong to no function, so they have no gradient themselves."""
+
+    def refuse(*_: tf.Tensor) -> Any:
+        raise NotImplementedError(
+            "a truncated gradient has no second-order gradient: use truncate=0, or run windows "
+            "of that many steps with tf.stop_gradient on the states between them"
+        )
+
+    return gradients, refuse
 
 
 def _loop(body: Callable[..., Any], time: Any, carried: tuple[Any, ...]) -> Any:
