@@ -18,19 +18,18 @@ PADDING = 0.0
 
 
 def build(name: str) -> keras.Model:
-    """Two layers of two directions each over masked inputs; the first starts where the caller
-    says, the last hands out its states."""
+    """Two directions over masked inputs, the first from where the caller says, and a layer on
+    top that hands out its states."""
     inputs = keras.Input((None, FEATURES), name="inputs")
     count = len(make_cell(name, UNITS).get_initial_state(1))
     starts = [keras.Input((UNITS,), name=f"start_{number}") for number in range(count)]
     x = keras.layers.Masking(PADDING)(inputs)
-    for start in (starts, None):
-        sides = [
-            Recurrent(make_cell(name, UNITS))(x, initial_state=start),
-            Recurrent(make_cell(name, UNITS), reverse=True)(x),
-        ]
-        x = keras.layers.Concatenate()(sides)
-    top = Recurrent(make_cell(name, UNITS), return_state=True)
+    sides = [
+        Recurrent(make_cell(name, UNITS))(x, initial_state=starts),
+        Recurrent(make_cell(name, UNITS), reverse=True)(x),
+    ]
+    x = keras.layers.Concatenate()(sides)
+    top = Recurrent(make_cell(name, UNITS), reverse=True, return_state=True)
     outputs, *states = top(x)
     return keras.Model([inputs, *starts], [outputs, *states])
 
