@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # What installing depends on; a change there installs anew.
 MANIFEST := pyproject.toml constraints.txt
 
-.PHONY: help install lint test test-slow sentiment board bench clean
+.PHONY: help install lint test test-slow sentiment board bench bench-recurrence clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,6 +51,9 @@ board: .venv/.app ## TensorBoard on runs/
 
 bench: .venv/.bench ## our layers beside Keras's: time and peak memory
 	$(BIN)/python -m benchmarks.layers
+
+bench-recurrence: .venv/.bench ## the recurrence beside Keras, PyTorch and bare matrix products
+	$(BIN)/python -m benchmarks.recurrence $(ARGS)
 
 clean: ## remove .venv and what tools left; runs/ stays
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -48,12 +48,12 @@ class Recurrent(keras.layers.Layer):
             wherever they stand.
         truncate: if not 0, the gradient does not leave windows of so many steps, while the
             state goes on (truncated back-propagation through time).
-        recompute: in training, makes the gates again on the way back instead of keeping them:
-            about half the memory, for one more matrix product. (Outside of training they are
-            not kept.)
+        block: if not 0, holds everything wide (gates, factors, deltas) for so many steps at a
+            time only, and makes it again on the way back: for long sequences, where it saves
+            most of the memory (and often time: a block stays in the processor's cache).
 
     Raises:
-        ValueError: for a negative segment or truncation; for a state to return, or to start
+        ValueError: for a negative segment, truncation or block; for a state to return, or to start
             from, when there are segments.
     """
 
@@ -65,11 +65,11 @@ class Recurrent(keras.layers.Layer):
         return_state: bool = False,
         segment: int = 0,
         truncate: int = 0,
-        recompute: bool = False,
+        block: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        for name, steps in (("segment", segment), ("truncate", truncate)):
+        for name, steps in (("segment", segment), ("truncate", truncate), ("block", block)):
             if steps < 0:
                 raise ValueError(f"{name} must be 0 or a number of steps, got {steps}")
         if segment and return_state:
@@ -79,7 +79,7 @@ class Recurrent(keras.layers.Layer):
         self.return_state = return_state
         self.segment = segment
         self.truncate = truncate
-        self.recompute = recompute
+        self.block = block
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
@@ -107,7 +107,8 @@ class Recurrent(keras.layers.Layer):
             mask=mask,
             reverse=self.reverse,
             truncate=self.truncate,
-            recompute=self.recompute or not training,
+            recompute=not training,  # no gates are kept where there is no way back
+            block=self.block if training else 0,
             probes=probes,
         )
 
@@ -155,7 +156,7 @@ class Recurrent(keras.layers.Layer):
             "return_state": self.return_state,
             "segment": self.segment,
             "truncate": self.truncate,
-            "recompute": self.recompute,
+            "block": self.block,
         }
 
     @classmethod

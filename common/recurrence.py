@@ -68,13 +68,14 @@ Cells that are linear in their state need no loop: ``common.scan``. Cells that s
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
 
 from common import scan
 from common.cells import Cell, LinearCell, WrittenCell
+from common.cells.base import recur, summed
 
 Tensors = list[tf.Tensor]
 
@@ -90,6 +91,7 @@ def run(
     hold: bool = False,
     truncate: int = 0,
     recompute: bool = False,
+    block: int = 0,
     probes: Tensors | None = None,
 ) -> tuple[tf.Tensor, Tensors]:
     r"""Runs `cell` over `inputs`.
@@ -107,6 +109,10 @@ def run(
             where reading begins; the state goes on.
         recompute: the way back makes the gates again, as one matrix product, instead of
             keeping them: a training step holds the states alone.
+        block: if not 0, the input products, gates, factors and deltas are made for so many
+            steps at a time and forgotten again: what a training step holds of the whole
+            sequence is its inputs and states. For long sequences. (Cells with a written
+            backward pass; a scan always does so.)
         probes: one ``[batch, time, units]`` of zeros for each state. The gradient with respect
             to a probe is :math:`\partial L/\partial s_t`, for every t.
 
@@ -135,11 +141,14 @@ def run(
         )
         states = [last]
     else:
-        projected = _steps(cell.project(_rows(inputs)), inputs)
         over_time = _OverTime(cell, keep, reverse, truncate, recompute)
         written = isinstance(cell, WrittenCell) and cell.written
-        way = over_time.written if written else over_time.automatic
-        outputs, states = way(projected, states, probes)
+        if written and block:
+            outputs, states = over_time.blocked(inputs, states, probes, block)
+        else:
+            projected = _steps(cell.project(_rows(inputs)), inputs)
+            way = over_time.written if written else over_time.automatic
+            outputs, states = way(projected, states, probes)
     outputs = tf.cast(outputs, cell.compute_dtype)
     if keep is not None and not hold:
         outputs = tf.where(keep, outputs, tf.zeros([], outputs.dtype))
@@ -156,6 +165,10 @@ class _OverTime:
     reverse: bool
     truncate: int
     recompute: bool
+    start: Any = 0
+    """Steps made before the first one here."""
+    end: Any = None
+    """Steps of the whole, where what lies here may be longer."""
 
     def written(self, projected: Any, states: Tensors, probes: Tensors) -> tuple[Any, Tensors]:
         """The loop, with the backward pass that the cell writes out."""
@@ -279,12 +292,42 @@ class _OverTime:
         _, states, outputs = _loop(body, time, (states, outputs))
         return outputs.stack(), states
 
+    def blocked(
+        self, inputs: Any, states: Tensors, probes: Tensors, block: int
+    ) -> tuple[Any, Tensors]:
+        """The loop in blocks of time, from the inputs, so that nothing wide is held for long."""
+        time = tf.shape(inputs)[0]
+        steps = -(-time // -(-time // block))  # as even as can be: less to fill
+
+        def cut(sequence: Any) -> Any:  # zeros fill the last block: nothing is there
+            sequence = tf.reverse(sequence, [0]) if self.reverse else sequence
+            filling = tf.concat([[-time % steps], tf.shape(sequence)[1:]], 0)
+            whole = tf.concat([sequence, tf.zeros(filling, sequence.dtype)], 0)
+            folded = tf.reshape(whole, tf.concat([[-1, steps], tf.shape(sequence)[1:]], 0))
+            return tf.ensure_shape(folded, [None, None, *sequence.shape[1:]])
+
+        def join(blocks: Any) -> Any:
+            whole = tf.reshape(blocks, tf.concat([[-1], tf.shape(blocks)[2:]], 0))[:time]
+            return tf.reverse(whole, [0]) if self.reverse else whole
+
+        keep = tf.ones_like(inputs[..., :1], tf.bool) if self.keep is None else self.keep
+        through = _Blocks(
+            replace(self, keep=None, reverse=False, recompute=True, end=time), cut(keep)
+        )
+        given = [*self.cell.input_weights(), *states, *self.cell.recurrent_weights()]
+        outputs, *last = through.run(
+            cut(inputs), *given, *(cut(probe) for probe in probes), states=len(states)
+        )
+        return join(outputs), last
+
     def place(self, step: Any, time: Any) -> Any:
         return time - 1 - step if self.reverse else step
 
     def inside(self, step: Any) -> Any:
         """Whether the gradient of a step goes on to the one before, or to the initial state."""
-        return (step % self.truncate != 0) | (step == 0)
+        made = self.start + step
+        inside = (made % self.truncate != 0) | (made == 0)
+        return inside if self.end is None else inside | (made >= self.end)
 
     def one_step_before(self, sequence: Any, first: Any) -> Any:
         """:math:`s_{t-1}` for each t, from all :math:`s_t` and the initial state."""
@@ -298,6 +341,99 @@ class _OverTime:
         rows = tf.cast(_rows(projected), before[0].dtype)
         _, kept = self.cell.advance(rows, [_rows(b) for b in before], weights)
         return [tf.reshape(k, tf.shape(before[0])) for k in kept]
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """The way along blocks of a sequence, ``[block, step, batch, width]``, and back."""
+
+    over_time: _OverTime
+    keep: tf.Tensor
+
+    def part(self, k: Any) -> _OverTime:
+        """The way through block k."""
+        steps = tf.shape(self.keep)[1]
+        return replace(self.over_time, keep=self.keep[k], start=k * steps)
+
+    def run(self, *given: tf.Tensor, states: int) -> Any:
+        """Inputs, their kernel and bias, states, recurrent weights and probes, to the outputs
+        and the last states."""
+        s, w = 3 + states, 3 + states + len(self.over_time.cell.recurrent_weights())
+
+        @tf.custom_gradient
+        def through_time(*given: tf.Tensor) -> Any:
+            inputs, first, weights = given[:3], list(given[3:s]), list(given[s:w])
+            sequences, begins, last = self.forward(inputs, first, weights)
+
+            def back(d_outputs: tf.Tensor, *d_last: tf.Tensor) -> Tensors:
+                gradients = self.backward(
+                    inputs, weights, (sequences, begins), d_outputs, list(d_last), bool(given[w:])
+                )
+                gradients = [tf.cast(g, x.dtype) for g, x in zip(gradients, given, strict=True)]
+                return _first_order(*gradients) if self.over_time.truncate else gradients
+
+            return (sequences[0], *last), back
+
+        return through_time(*given)
+
+    def forward(
+        self, inputs: Any, states: Tensors, weights: Tensors
+    ) -> tuple[Tensors, Tensors, Tensors]:
+        x, kernel, bias = inputs
+        count, wide, units = tf.shape(x)[0], states[0].dtype, self.over_time.cell.units
+        n = len(states)
+
+        def body(k: Any, states: Tensors, histories: list[Any]) -> Any:
+            projected = _steps(tf.matmul(_rows(x[k]), kernel) + bias, x[k])
+            sequences, last, _ = self.part(k).forward(projected, states, weights)
+            records = [*sequences, *states]
+            return k + 1, last, [h.write(k, r) for h, r in zip(histories, records, strict=True)]
+
+        shapes = [[*x.shape[1:3], units]] * n + [[x.shape[2], units]] * n
+        histories = [_history(wide, count, shape) for shape in shapes]
+        _, last, histories = _loop(body, count, (states, histories))
+        stacked = [history.stack() for history in histories]
+        return stacked[:n], stacked[n:], last
+
+    def backward(
+        self,
+        inputs: Any,
+        weights: Tensors,
+        passed: tuple[Tensors, Tensors],
+        d_outputs: Any,
+        d_last: Tensors,
+        probes: bool,
+    ) -> Tensors:
+        (x, kernel, bias), (sequences, begins) = inputs, passed
+        cell, count, wide = self.over_time.cell, tf.shape(x)[0], d_last[0].dtype
+        n = len(d_last) if probes else 0
+
+        def body(made: Any, d_states: Tensors, sums: Tensors, histories: list[Any]) -> Any:
+            k = count - 1 - made
+            part, rows = self.part(k), _rows(x[k])
+            after = [sequence[k] for sequence in sequences]
+            before = [part.one_step_before(a, b[k]) for a, b in zip(after, begins, strict=True)]
+            projected = _steps(tf.matmul(rows, kernel) + bias, x[k])
+            gates = part.recomputed(projected, before, weights)
+            deltas, d_first, d_after = part.backward(
+                d_outputs[k], d_states, cell.factors(gates, before, after), weights, probes
+            )
+            d_projected, d_weights = cell.weight_gradients(
+                _rows(deltas), [_rows(g) for g in gates], [_rows(b) for b in before]
+            )
+            d_x = _steps(recur(d_projected, tf.transpose(kernel)), x[k])
+            d = [summed(rows, d_projected), tf.reduce_sum(d_projected, 0), *d_weights]
+            sums = [total + tf.cast(part, wide) for total, part in zip(sums, d, strict=True)]
+            records = [d_x, *d_after]
+            histories = [h.write(k, r) for h, r in zip(histories, records, strict=True)]
+            return made + 1, d_first, sums, histories
+
+        sums = [tf.zeros_like(w, wide) for w in (kernel, bias, *weights)]
+        shapes = [x.shape[1:], *([[*x.shape[1:3], cell.units]] * n)]
+        histories = [_history(wide, count, shape) for shape in shapes]
+        _, d_first, sums, histories = _loop(body, count, (d_last, sums, histories))
+        d_x, *d_after = [history.stack() for history in histories]
+        return [d_x, *sums[:2], *d_first, *sums[2:], *d_after]
 
 
 @tf.custom_gradient

@@ -79,7 +79,7 @@ def run(
     steps = tf.range(fold.time)[tf.newaxis, :, tf.newaxis]
     stop = fold((steps % truncate == 0) & (steps > 0)) if truncate else None
     blocks = _Blocks(cell, fold(here), stop)
-    given = [fold(inputs), *(tf.cast(w.value, inputs.dtype) for w in (cell.kernel, cell.bias))]
+    given = [fold(inputs), *cell.input_weights()]
     states, last = blocks.scan(*given, first, *([] if probe is None else [fold(probe)]))
     return fold.back(states), last
 

@@ -107,7 +107,12 @@ class Cell(keras.layers.Layer):
 
     def project(self, x: Any) -> Any:
         """What depends on the input alone: ``[n, features]`` to ``[n, gates * units]``."""
-        return ops.matmul(x, self.kernel) + self.bias
+        kernel, bias = self.input_weights()
+        return ops.matmul(x, kernel) + bias
+
+    def input_weights(self) -> tuple[Any, Any]:
+        """:math:`W_{xh}` and the bias that is added to its product."""
+        return ops.cast(self.kernel, self.compute_dtype), ops.cast(self.bias, self.compute_dtype)
 
     def step(self, projected: Any, states: States) -> tuple[Any, States]:
         """What depends on the states: ``[batch, gates * units]`` and the states before it to

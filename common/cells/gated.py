@@ -104,8 +104,9 @@ class GRUCell(WrittenCell):
     def bias_shape(self) -> tuple[int, ...]:
         return (2, 3 * self.units)
 
-    def project(self, x: Any) -> Any:
-        return ops.matmul(x, self.kernel) + self.bias[0]
+    def input_weights(self) -> tuple[Any, Any]:
+        kernel, bias = super().input_weights()
+        return kernel, bias[0]
 
     def recurrent_weights(self) -> States:
         return [*super().recurrent_weights(), ops.cast(self.bias[1], self.compute_dtype)]
