@@ -49,8 +49,7 @@ sentiment: .venv/.app ## train, score and export on IMDb; ARGS="--preset best" f
 board: .venv/.app ## TensorBoard on runs/
 	$(BIN)/tensorboard --logdir runs
 
-bench: .venv/.bench ## our layers beside Keras's: time and peak memory
-	$(BIN)/python -m benchmarks.layers
+bench: bench-recurrence ## every benchmark
 
 bench-recurrence: .venv/.bench ## the recurrence beside Keras, PyTorch and bare matrix products
 	$(BIN)/python -m benchmarks.recurrence $(ARGS)
