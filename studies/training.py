@@ -1,0 +1,186 @@
+"""The one training loop of all studies: Adam, a learning rate that decays, short gradients,
+a time budget; the weights with the lowest validation loss are kept."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from common.cells import make_cell
+from common.layers import Recurrent
+from studies.config import Recipe
+
+CHUNK = 50  # steps between two looks at the loss: a look waits for the device
+LOOKS = 100  # validations in a training, at most
+ROWS = 100  # examples answered at once
+
+
+class Examples(NamedTuple):
+    """Inputs ``[count, time, features]`` and what should be said of them."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+class Look(NamedTuple):
+    """How a training stood."""
+
+    step: int
+    seconds: float
+    loss: float  # mean over the training batches since the last look
+    validation: float
+
+
+Draw = Callable[[int], Examples]
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def network(
+    cell: str, recipe: Recipe, shape: tuple[int, int], outputs: int, *, every_step: bool = False
+) -> keras.Model:
+    """A cell over time and a linear output: ``[batch, time, features]`` to
+    ``[batch, outputs]``, told from the last state, or ``[batch, time, outputs]``."""
+    kwargs: dict[str, Any] = {}
+    if recipe.input_deviation is not None:
+        kwargs["kernel_initializer"] = keras.initializers.RandomNormal(
+            stddev=recipe.input_deviation
+        )
+    return over_time(make_cell(cell, recipe.units, **kwargs), shape, outputs, every_step)
+
+
+def over_time(cell: Any, shape: tuple[int, int], outputs: int, every_step: bool) -> keras.Model:
+    """A network around a cell that is there already."""
+    inputs = keras.Input(shape)
+    states = Recurrent(cell, name="recurrent")(inputs)
+    last = states if every_step else states[:, -1]
+    return keras.Model(inputs, keras.layers.Dense(outputs, name="output")(last))
+
+
+class Learner:
+    """A model, its loss and its optimiser, compiled by XLA for batches of one shape.
+
+    Args:
+        model: ``x`` to outputs.
+        loss: ``(y, outputs)`` to a mean over the batch.
+        recipe: of the training.
+    """
+
+    def __init__(self, model: keras.Model, loss: Loss, recipe: Recipe) -> None:
+        self.model, self.loss, self.recipe = model, loss, recipe
+        self.variables = model.trainable_variables
+        self.optimizer = keras.optimizers.Adam(_learning_rate(recipe))
+        self.optimizer.build(self.variables)
+        self._step = tf.function(self._one_step, jit_compile=True)
+        self._steps = tf.function(self._many_steps)
+        self._answer = tf.function(self._forward, jit_compile=True)
+
+    def train(self, examples: Examples) -> float:
+        """One step a batch, in the order given; the mean loss."""
+        size = self.recipe.batch_size
+        batches = [part.reshape(-1, size, *part.shape[1:]) for part in examples]
+        return float(self._steps(*map(tf.constant, batches)))
+
+    def answers(self, x: np.ndarray) -> np.ndarray:
+        """The model's outputs."""
+        return np.concatenate(
+            [self._answer(tf.constant(x[row : row + ROWS])) for row in range(0, len(x), ROWS)]
+        )
+
+    def score(self, examples: Examples) -> float:
+        """The loss over all examples."""
+        return float(self.loss(tf.constant(examples.y), tf.constant(self.answers(examples.x))))
+
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
+        return self.model(x, training=False)
+
+    def _one_step(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = self.loss(y, self.model(x, training=True))
+        gradients = tape.gradient(loss, [variable.value for variable in self.variables])
+        norm = tf.linalg.global_norm(gradients)
+        scale = self.recipe.clip_norm / tf.maximum(norm, self.recipe.clip_norm)
+        # A gradient that has overflown has no direction: it counts as none.
+        whole = tf.math.is_finite(norm)
+        gradients = [tf.where(whole, g * scale, tf.zeros([], g.dtype)) for g in gradients]
+        self.optimizer.apply(gradients, self.variables)
+        return loss
+
+    def _many_steps(self, xs: tf.Tensor, ys: tf.Tensor) -> tf.Tensor:
+        total, count = tf.zeros([]), tf.shape(xs)[0]
+        for number in tf.range(count):
+            total += self._step(xs[number], ys[number])
+        return total / tf.cast(count, total.dtype)
+
+
+def _learning_rate(recipe: Recipe) -> Any:
+    if recipe.decay == "constant":
+        return recipe.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        recipe.learning_rate, decay_steps=recipe.steps, alpha=0.01
+    )
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished training; the learner has its best weights."""
+
+    learner: Learner
+    looks: Sequence[Look]
+
+    @property
+    def best(self) -> float:
+        """The lowest validation loss."""
+        return min(look.validation for look in self.looks)
+
+
+def fit(
+    model: keras.Model,
+    loss: Loss,
+    recipe: Recipe,
+    draw: Draw,
+    validation: Examples,
+    *,
+    minutes: float,
+    goal: float = 0.0,
+    label: str,
+) -> Training:
+    """Trains until the recipe's steps or the time are spent, or the goal is reached.
+
+    Args:
+        model: afterwards it has the weights of its best validation.
+        loss: ``(y, outputs)`` to a mean over the batch.
+        recipe: how.
+        draw: so many training examples, other ones at each call.
+        validation: what decides on the best weights and on the goal.
+        minutes: time for it all, compilation included.
+        goal: a validation loss that is good enough to stop.
+        label: shown beside the progress.
+    """
+    learner, started, step = Learner(model, loss, recipe), time.perf_counter(), 0
+    pause = max(1, recipe.steps // LOOKS)
+    looks = [Look(0, 0.0, float("nan"), learner.score(validation))]
+    best, weights, losses = looks[0].validation, model.get_weights(), []
+    with tqdm(total=recipe.steps, desc=label, unit="step", disable=None, leave=False) as bar:
+        while step < recipe.steps and best > goal:
+            count = min(CHUNK, recipe.steps - step)
+            losses.append(learner.train(draw(count * recipe.batch_size)))
+            bar.update(count)
+            step, seconds = step + count, time.perf_counter() - started
+            late = seconds > 60 * minutes
+            if not late and step < recipe.steps and step - looks[-1].step < pause:
+                continue
+            score = learner.score(validation)
+            looks.append(Look(step, seconds, float(np.mean(losses)), score))
+            losses.clear()
+            if score < best:  # false for one that has overflown
+                best, weights = score, model.get_weights()
+            bar.set_postfix(validation=f"{score:.2e}", best=f"{best:.2e}")
+            if late:
+                break
+    model.set_weights(weights)
+    return Training(learner, looks)
