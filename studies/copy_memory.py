@@ -34,7 +34,7 @@ SYMBOLS, MEMORY = 8, 10
 BLANK, GO = SYMBOLS, SYMBOLS + 1
 
 RECIPES: dict[str, Recipe] = {
-    "irnn": Recipe(learning_rate=3e-5, steps=20_000, units=100),
+    "irnn": Recipe(learning_rate=3e-5, steps=20_000, units=64),
 }
 DEFAULT = Recipe(learning_rate=1e-3, steps=10_000, units=100)
 

@@ -38,10 +38,10 @@ MNIST = {
 }
 
 RECIPES: dict[str, Recipe] = {
-    "irnn": Recipe(learning_rate=3e-4, steps=6000, units=100),
-    "simple": Recipe(learning_rate=3e-4, steps=6000, units=100),
+    "irnn": Recipe(learning_rate=2e-4, steps=10_000),
+    "simple": Recipe(learning_rate=5e-4, steps=10_000),
 }
-DEFAULT = Recipe(learning_rate=3e-3, steps=3000, units=64)
+DEFAULT = Recipe(learning_rate=3e-3, steps=3000)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The one training loop of all studies: Adam, a learning rate that decays, short gradients,
 a time budget; the weights with the lowest validation loss are kept."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from studies.config import Recipe
 CHUNK = 50  # steps between two looks at the loss: a look waits for the device
 LOOKS = 100  # validations in a training, at most
 ROWS = 100  # examples answered at once
+WARMUP = 0.01  # share of all steps over which a decaying learning rate first rises
+RUNAWAY = 100  # times the loss at the start: no way back from there
 
 
 class Examples(NamedTuple):
@@ -34,6 +37,7 @@ class Look(NamedTuple):
     seconds: float
     loss: float  # mean over the training batches since the last look
     validation: float
+    learning_rate: float  # of the recipe, halved as often as the loss ran away
 
 
 Draw = Callable[[int], Examples]
@@ -73,15 +77,17 @@ class Learner:
     def __init__(self, model: keras.Model, loss: Loss, recipe: Recipe) -> None:
         self.model, self.loss, self.recipe = model, loss, recipe
         self.variables = model.trainable_variables
-        self.optimizer = keras.optimizers.Adam(_learning_rate(recipe))
+        self.optimizer = keras.optimizers.Adam(recipe.learning_rate)
         self.optimizer.build(self.variables)
+        self._moments = [variable.numpy() for variable in self.optimizer.variables]
         self._step = tf.function(self._one_step, jit_compile=True)
         self._steps = tf.function(self._many_steps)
         self._answer = tf.function(self._forward, jit_compile=True)
 
-    def train(self, examples: Examples) -> float:
+    def train(self, examples: Examples, learning_rate: float) -> float:
         """One step a batch, in the order given; the mean loss."""
         size = self.recipe.batch_size
+        self.optimizer.learning_rate.assign(learning_rate)
         batches = [part.reshape(-1, size, *part.shape[1:]) for part in examples]
         return float(self._steps(*map(tf.constant, batches)))
 
@@ -94,6 +100,12 @@ class Learner:
     def score(self, examples: Examples) -> float:
         """The loss over all examples."""
         return float(self.loss(tf.constant(examples.y), tf.constant(self.answers(examples.x))))
+
+    def start_from(self, weights: list[np.ndarray]) -> None:
+        """Takes the weights, and forgets which way the last gradients went."""
+        self.model.set_weights(weights)
+        for variable, start in zip(self.optimizer.variables, self._moments, strict=True):
+            variable.assign(start)
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         return self.model(x, training=False)
@@ -117,12 +129,12 @@ class Learner:
         return total / tf.cast(count, total.dtype)
 
 
-def _learning_rate(recipe: Recipe) -> Any:
+def _decay(recipe: Recipe, step: int) -> float:
+    """The share of the recipe's learning rate that holds after so many steps."""
     if recipe.decay == "constant":
-        return recipe.learning_rate
-    return keras.optimizers.schedules.CosineDecay(
-        recipe.learning_rate, decay_steps=recipe.steps, alpha=0.01
-    )
+        return 1.0
+    rise = min(1.0, (step + 1) / (WARMUP * recipe.steps + 1))
+    return rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
 
 
 @dataclass(frozen=True)
@@ -151,6 +163,9 @@ def fit(
 ) -> Training:
     """Trains until the recipe's steps or the time are spent, or the goal is reached.
 
+    Where the loss runs away, and with nothing to bound the states it can within a few steps, it
+    goes on from the best weights so far with half the learning rate.
+
     Args:
         model: afterwards it has the weights of its best validation.
         loss: ``(y, outputs)`` to a mean over the batch.
@@ -162,20 +177,25 @@ def fit(
         label: shown beside the progress.
     """
     learner, started, step = Learner(model, loss, recipe), time.perf_counter(), 0
+    learning_rate = recipe.learning_rate
     pause = max(1, recipe.steps // LOOKS)
-    looks = [Look(0, 0.0, float("nan"), learner.score(validation))]
+    looks = [Look(0, 0.0, float("nan"), learner.score(validation), learning_rate)]
     best, weights, losses = looks[0].validation, model.get_weights(), []
     with tqdm(total=recipe.steps, desc=label, unit="step", disable=None, leave=False) as bar:
         while step < recipe.steps and best > goal:
             count = min(CHUNK, recipe.steps - step)
-            losses.append(learner.train(draw(count * recipe.batch_size)))
+            batches, share = draw(count * recipe.batch_size), _decay(recipe, step)
+            losses.append(learner.train(batches, share * learning_rate))
             bar.update(count)
             step, seconds = step + count, time.perf_counter() - started
             late = seconds > 60 * minutes
+            if not losses[-1] < RUNAWAY * looks[0].validation:
+                learner.start_from(weights)
+                learning_rate /= 2
             if not late and step < recipe.steps and step - looks[-1].step < pause:
                 continue
             score = learner.score(validation)
-            looks.append(Look(step, seconds, float(np.mean(losses)), score))
+            looks.append(Look(step, seconds, float(np.mean(losses)), score, learning_rate))
             losses.clear()
             if score < best:  # false for one that has overflown
                 best, weights = score, model.get_weights()

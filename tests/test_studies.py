@@ -211,12 +211,19 @@ def test_training_ends_at_the_goal_or_when_time_is_over() -> None:
     assert [look.step for look in fitted(recipe, minutes=1e-9).looks] == [0, 50]
 
 
+def test_a_training_that_runs_away_comes_back_with_a_smaller_learning_rate() -> None:
+    recipe = Recipe(learning_rate=30.0, steps=300, batch_size=8, units=4, decay="constant")
+    looks = fitted(recipe).looks
+    assert looks[-1].learning_rate in [30 / 2**times for times in range(1, 7)]
+    assert looks[-1].validation <= 100 * looks[0].validation
+
+
 def test_a_gradient_that_overflows_leaves_the_weights_finite() -> None:
     recipe = Recipe(units=4, batch_size=2)
     model = network("irnn", recipe, (3, 1), 1)
     learner = Learner(model, adding_problem.mean_squared_error, recipe)
     huge = Examples(np.full([2, 3, 1], 1e30, np.float32), np.zeros(2, np.float32))
-    assert not np.isfinite(learner.train(huge))
+    assert not np.isfinite(learner.train(huge, 0.1))
     assert all(np.isfinite(weights).all() for weights in model.get_weights())
 
 
