@@ -3,8 +3,7 @@ a time budget; the weights with the lowest validation loss are kept."""
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -137,17 +136,39 @@ def _decay(recipe: Recipe, step: int) -> float:
     return rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
 
 
-@dataclass(frozen=True)
 class Training:
-    """A finished training; the learner has its best weights."""
+    """How a learner comes along, and its weights when it was best."""
 
-    learner: Learner
-    looks: Sequence[Look]
+    def __init__(self, learner: Learner, validation: Examples) -> None:
+        self.learner, self.validation = learner, validation
+        self.learning_rate = learner.recipe.learning_rate
+        self.looks: list[Look] = []
+        self._started = time.perf_counter()
+        self.look(0, [])
 
     @property
     def best(self) -> float:
         """The lowest validation loss."""
         return min(look.validation for look in self.looks)
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+    def look(self, step: int, losses: list[float]) -> None:
+        """Validates, and keeps the weights if they are the best."""
+        score, before = self.learner.score(self.validation), self.best if self.looks else math.inf
+        loss = float(np.mean(losses)) if losses else math.nan
+        self.looks.append(Look(step, self.seconds, loss, score, self.learning_rate))
+        if score < before or step == 0:  # false for a loss that has overflown
+            self.weights = self.learner.model.get_weights()
+
+    def back_if_away(self, loss: float) -> None:
+        """Goes on from the best weights with half the learning rate, if the loss ran away: with
+        nothing to bound the states it can, within a few steps."""
+        if not loss < RUNAWAY * self.looks[0].validation:
+            self.learner.start_from(self.weights)
+            self.learning_rate /= 2
 
 
 def fit(
@@ -163,9 +184,6 @@ def fit(
 ) -> Training:
     """Trains until the recipe's steps or the time are spent, or the goal is reached.
 
-    Where the loss runs away, and with nothing to bound the states it can within a few steps, it
-    goes on from the best weights so far with half the learning rate.
-
     Args:
         model: afterwards it has the weights of its best validation.
         loss: ``(y, outputs)`` to a mean over the batch.
@@ -176,31 +194,22 @@ def fit(
         goal: a validation loss that is good enough to stop.
         label: shown beside the progress.
     """
-    learner, started, step = Learner(model, loss, recipe), time.perf_counter(), 0
-    learning_rate = recipe.learning_rate
-    pause = max(1, recipe.steps // LOOKS)
-    looks = [Look(0, 0.0, float("nan"), learner.score(validation), learning_rate)]
-    best, weights, losses = looks[0].validation, model.get_weights(), []
+    training = Training(Learner(model, loss, recipe), validation)
+    step, losses, pause = 0, [], max(1, recipe.steps // LOOKS)
+    over = training.best <= goal
     with tqdm(total=recipe.steps, desc=label, unit="step", disable=None, leave=False) as bar:
-        while step < recipe.steps and best > goal:
+        while not over:
             count = min(CHUNK, recipe.steps - step)
-            batches, share = draw(count * recipe.batch_size), _decay(recipe, step)
-            losses.append(learner.train(batches, share * learning_rate))
+            rate = _decay(recipe, step) * training.learning_rate
+            losses.append(training.learner.train(draw(count * recipe.batch_size), rate))
+            step += count
             bar.update(count)
-            step, seconds = step + count, time.perf_counter() - started
-            late = seconds > 60 * minutes
-            if not losses[-1] < RUNAWAY * looks[0].validation:
-                learner.start_from(weights)
-                learning_rate /= 2
-            if not late and step < recipe.steps and step - looks[-1].step < pause:
-                continue
-            score = learner.score(validation)
-            looks.append(Look(step, seconds, float(np.mean(losses)), score, learning_rate))
-            losses.clear()
-            if score < best:  # false for one that has overflown
-                best, weights = score, model.get_weights()
-            bar.set_postfix(validation=f"{score:.2e}", best=f"{best:.2e}")
-            if late:
-                break
-    model.set_weights(weights)
-    return Training(learner, looks)
+            training.back_if_away(losses[-1])
+            spent = step == recipe.steps or training.seconds > 60 * minutes
+            if spent or step - training.looks[-1].step >= pause:
+                training.look(step, losses)
+                losses.clear()
+                bar.set_postfix(validation=f"{training.looks[-1].validation:.2e}")
+            over = spent or training.best <= goal
+    model.set_weights(training.weights)
+    return training
