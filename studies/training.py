@@ -18,7 +18,7 @@ from studies.config import Recipe
 CHUNK = 50  # steps between two looks at the loss: a look waits for the device
 LOOKS = 100  # validations in a training, at most
 ROWS = 100  # examples answered at once
-WARMUP = 0.01  # share of all steps over which a decaying learning rate first rises
+WARMUP = 0.05  # share of all steps over which a decaying learning rate first rises
 RUNAWAY = 100  # times the loss at the start: no way back from there
 
 
