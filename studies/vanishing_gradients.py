@@ -45,11 +45,9 @@ if TYPE_CHECKING:
     from studies.training import Examples
 
 Variant = Literal["relu", "small"]
-RECIPES: dict[str, Recipe] = {
-    "irnn": adding_problem.RECIPES["irnn"],
-    "relu": replace(adding_problem.RECIPES["irnn"], input_deviation=None),
-}
-DEFAULT = Recipe(learning_rate=2e-3, batch_size=16, units=40)
+PLAIN = Recipe(learning_rate=3e-4, steps=2000, decay="constant", batch_size=16, units=40)
+GATED = replace(PLAIN, learning_rate=3e-3)
+RECIPES = dict.fromkeys(("simple", "irnn", "relu", "small"), PLAIN)
 
 
 @dataclass(frozen=True)
@@ -128,9 +126,9 @@ def case(name: str, config: GradientsConfig) -> Iterator[tuple[str, Profile, flo
 
     keras.utils.set_random_seed(config.seed)
     time = 1 + (10 if config.quick else config.length)
-    usual = replace(RECIPES.get(name, DEFAULT), steps=2000, decay="constant")
-    recipe = config.recipe(usual)
+    recipe = config.recipe(RECIPES.get(name, GATED))
     model = training.over_time(make(name, recipe.units), (time, 2), 1, every_step=False)
+    model.get_layer("output").bias.assign([1.0])
     measured = adding_problem.examples(np.random.default_rng([0, 1, 3]), config.rows, time)
     validation, _ = adding_problem.held_out(time, config.seed, config.quick)
     rng = np.random.default_rng([config.seed, 1])
