@@ -111,7 +111,8 @@ def profile(model: "keras.Model", examples: "Examples") -> Profile:
         states, _ = recurrence.run(cell, tf.constant(examples.x), probes=probes)
         # A sum over the examples, so that each has a gradient of its own.
         loss = tf.reduce_sum(tf.square(output(states[:, -1])[:, 0] - examples.y))
-    norms = tf.linalg.norm(tf.concat(tape.gradient(loss, probes), axis=-1), axis=-1)
+    gradients = tf.concat(tape.gradient(loss, probes), axis=-1)
+    norms = tf.linalg.norm(tf.cast(gradients, tf.float64), axis=-1)  # small ones can be squared
     sigma = None
     if isinstance(cell, SimpleRNNCell):
         sigma = float(np.linalg.norm(np.asarray(cell.recurrent_kernel.value), ord=2))
