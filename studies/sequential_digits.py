@@ -38,10 +38,10 @@ MNIST = {
 }
 
 RECIPES: dict[str, Recipe] = {
-    "irnn": Recipe(learning_rate=2e-4, steps=10_000),
+    "irnn": Recipe(learning_rate=1e-3, steps=10_000),
     "simple": Recipe(learning_rate=5e-4, steps=10_000),
 }
-DEFAULT = Recipe(learning_rate=3e-3, steps=3000)
+DEFAULT = Recipe(learning_rate=3e-3, steps=10_000)
 
 
 @dataclass(frozen=True)
