@@ -141,8 +141,8 @@ def run(config: CopyConfig) -> None:
     print(f"\n{report.table(rows)}")
     print(
         "\nCross-entropy on the test set in nats a step; recalled: share of the ten symbols that"
-        "\nwere said right, 1 in 8 by chance. Published (Arjovsky, Shah & Bengio 2016,"
-        "\narXiv:1511.06464, T = 200 to 500): an LSTM stays near the memoryless baseline."
+        "\nwere said right, 1 in 8 by chance. Published at T = 1000 (Bai, Kolter & Koltun 2018,"
+        "\narXiv:1803.01271): LSTM 0.0204, GRU 0.0197, tanh RNN 0.0202; memoryless is 0.0204."
     )
 
 
