@@ -122,7 +122,8 @@ class _Blocks:
     def coefficients(self, k: Any, inputs: Any, kernel: Any, bias: Any, wide: Any) -> Any:
         """a and b of block k; what is held is multiplied by one, and nothing is added."""
         rows = tf.reshape(inputs, [-1, kernel.shape[0]])
-        projected = tf.cast(tf.matmul(rows, kernel) + bias, wide)
+        # Added when wide, so that the bias's gradient, a sum over rows, is summed when wide too.
+        projected = tf.cast(tf.matmul(rows, kernel), wide) + tf.cast(bias, wide)
         a, b = self.cell.coefficients(projected)
         shape = tf.concat([tf.shape(inputs)[:-1], [self.cell.units]], 0)
         a, b = tf.reshape(a, shape), tf.reshape(b, shape)
