@@ -68,7 +68,8 @@ def run(
         first: :math:`h_0`, ``[batch, units]``.
         keep: ``[batch, time, 1]``, false where the state is held.
         reverse: from the last step to the first.
-        truncate: if not 0, the gradient does not leave windows of so many steps.
+        truncate: if not 0, the gradient does not leave windows of so many steps, counted from
+            where reading begins.
         probe: ``[batch, time, units]``, zeros whose gradient is :math:`\lambda_t`.
 
     Returns:
@@ -76,7 +77,8 @@ def run(
     """
     fold = _Fold(tf.shape(inputs)[1], reverse)
     here = tf.ones_like(inputs[..., :1], tf.bool) if keep is None else keep
-    steps = tf.range(fold.time)[tf.newaxis, :, tf.newaxis]
+    steps = tf.range(fold.time)
+    steps = (fold.time - 1 - steps if reverse else steps)[tf.newaxis, :, tf.newaxis]
     stop = fold((steps % truncate == 0) & (steps > 0)) if truncate else None
     blocks = _Blocks(cell, fold(here), stop)
     given = [fold(inputs), *cell.input_weights()]
@@ -120,7 +122,8 @@ class _Blocks:
     def coefficients(self, k: Any, inputs: Any, kernel: Any, bias: Any, wide: Any) -> Any:
         """a and b of block k; what is held is multiplied by one, and nothing is added."""
         rows = tf.reshape(inputs, [-1, kernel.shape[0]])
-        projected = tf.cast(tf.matmul(rows, kernel) + bias, wide)
+        # Added when wide, so that the bias's gradient, a sum over rows, is summed when wide too.
+        projected = tf.cast(tf.matmul(rows, kernel), wide) + tf.cast(bias, wide)
         a, b = self.cell.coefficients(projected)
         shape = tf.concat([tf.shape(inputs)[:-1], [self.cell.units]], 0)
         a, b = tf.reshape(a, shape), tf.reshape(b, shape)
@@ -137,7 +140,8 @@ class _Blocks:
             def back(g: tf.Tensor, d_last: tf.Tensor) -> Any:
                 inputs, kernel, bias = given[:3]
                 gradients = self.backward(inputs, kernel, bias, states, begins, g, d_last)
-                return [tf.cast(d, x.dtype) for d, x in zip(gradients, given, strict=False)]
+                gradients = [tf.cast(d, x.dtype) for d, x in zip(gradients, given, strict=False)]
+                return gradients if self.stop is None else first_order(*gradients)
 
             return (states, last), back
 
@@ -188,6 +192,19 @@ class _Blocks:
         out = tf.while_loop(lambda made, *_: made < count, body, carried)
         _, mu, sums, d_inputs, wholes = out
         return [d_inputs.stack(), *sums, mu, wholes.stack()]
+
+
+@tf.custom_gradient
+def first_order(*gradients: tf.Tensor) -> Any:
+    """Gradients that are cut belong to no function, so they have no gradient themselves."""
+
+    def refuse(*_: tf.Tensor) -> Any:
+        raise NotImplementedError(
+            "a truncated gradient has no second-order gradient: use truncate=0, or run windows "
+            "of that many steps with tf.stop_gradient on the states between them"
+        )
+
+    return gradients, refuse
 
 
 def _one_back(mu: Any, a: Any, g: Any) -> tuple[Any, Any]:

@@ -81,7 +81,13 @@ def test_a_model_out_of_a_file_answers_the_same_and_has_the_same_gradients(
     assert_close(gradients(again, given, weigh), wanted)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("lstm", "minlstm") else pytest.mark.slow)
+        for name in CELLS
+    ],
+)
 def test_an_exported_model_answers_the_same(
     model: keras.Model, given: list[tf.Tensor], tmp_path: Path
 ) -> None:

@@ -142,6 +142,51 @@ def test_what_segments_can_not_do_is_refused(x: np.ndarray) -> None:
         layer(x, initial_state=[np.zeros((BATCH, UNITS), "float32")])
 
 
+# Options of the way back
+
+
+def readout_gradients(layer: Recurrent, x: np.ndarray) -> list[tf.Tensor]:
+    """Of a loss that reads the last step, at which a truncated gradient shows."""
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.sin(layer(x, training=True)[:, 0 if layer.reverse else -1]))
+    return tape.gradient(loss, [weight.value for weight in layer.weights])
+
+
+@pytest.mark.parametrize("name", ["lstm", "minlstm"])
+def test_truncation_and_recomputing_survive_a_configuration_and_a_file(
+    name: str, x: np.ndarray, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    options = {"truncate": 2, "recompute": True, "reverse": True}
+    layer = Recurrent(make_cell(name, UNITS), **options)
+    given = keras.Input((None, FEATURES))
+    model = keras.Model(given, layer(given))
+    reference.randomise(model, rng)
+    again = Recurrent.from_config(layer.get_config())
+    again.build(x.shape)
+    again.set_weights(layer.get_weights())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras").get_layer(layer.name)
+
+    whole = Recurrent(layer.cell, reverse=True)
+    wanted = readout_gradients(layer, x)
+    assert np.abs(wanted[0] - readout_gradients(whole, x)[0]).max() > 1e-3
+    for copy in (again, loaded):
+        assert {key: getattr(copy, key) for key in options} == options
+        assert_allclose(copy(x), layer(x), **CLOSE)
+        for a, b in zip(readout_gradients(copy, x), wanted, strict=True):
+            assert_allclose(a, b, **CLOSE)
+
+
+def test_a_stack_truncates_each_of_its_layers() -> None:
+    layers = stack_model(layers=2, truncate=3).layers
+    assert [layer.truncate for layer in layers if isinstance(layer, Recurrent)] == [3] * 4
+
+
+def test_a_bad_truncation_is_named() -> None:
+    with pytest.raises(ValueError, match="truncate must be 0 or a number of steps, got -2"):
+        Recurrent(make_cell("gru", UNITS), truncate=-2)
+
+
 # MaskedPooling
 
 
