@@ -361,6 +361,42 @@ def test_truncated_gradients_are_those_of_a_sequence_cut_by_hand(
         assert np.abs(cut - full).max() > 1e-3
 
 
+@covering(
+    [("2", "reverse", "zeroed"), ("3", "forward", "held")],
+    block={"1": 1, "2": 2, "3": 3, "longer": TIME + 2},
+    reverse=REVERSE,
+    masked=MASKED,
+)
+@each_cell
+def test_blocks_of_time_change_no_number(
+    case: Case, block: int, reverse: bool, masked: str
+) -> None:
+    given = options_for(masked, reverse)
+    got = everything(ours(case.cell, block=block, **given), case)
+    assert_same(got, everything(theirs(case.cell, **given), case))
+    got = everything(ours(case.cell, block=block, truncate=2, **given), case)
+    assert_same(got, everything(ours(case.cell, truncate=2, **given), case))
+
+
+@backward_first
+@each_cell
+def test_blocks_of_time_change_no_probe_and_no_second_gradient(
+    case: Case, directions: list[np.ndarray], reverse: bool
+) -> None:
+    read = []
+    for block in (0, 2):
+        probes = [tf.zeros([BATCH, TIME, UNITS], tf.float64) for _ in case.states]
+        with tf.GradientTape() as tape:
+            tape.watch(probes)
+            run = ours(case.cell, mask=MASK, reverse=reverse, probes=probes, block=block)
+            loss = loss_of(case.weigh, *run(case.inputs, case.states))
+        read.append(tape.gradient(loss, probes))
+    assert_same(read[1], read[0])
+    given: dict[str, Any] = {"mask": MASK, "reverse": reverse}
+    got = second(ours(case.cell, block=2, **given), case, directions)
+    assert_same(got, second(theirs(case.cell, **given), case, directions))
+
+
 @covering([("longer",)], steps={"equal": TIME, "longer": TIME + 3})
 @every_cell
 def test_a_window_as_long_as_the_sequence_cuts_nothing(case: Case, steps: int) -> None:

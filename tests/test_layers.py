@@ -153,10 +153,10 @@ def readout_gradients(layer: Recurrent, x: np.ndarray) -> list[tf.Tensor]:
 
 
 @pytest.mark.parametrize("name", ["lstm", "minlstm"])
-def test_truncation_and_recomputing_survive_a_configuration_and_a_file(
+def test_truncation_and_blocks_survive_a_configuration_and_a_file(
     name: str, x: np.ndarray, tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    options = {"truncate": 2, "recompute": True, "reverse": True}
+    options = {"truncate": 2, "block": 4, "reverse": True}
     layer = Recurrent(make_cell(name, UNITS), **options)
     given = keras.Input((None, FEATURES))
     model = keras.Model(given, layer(given))
@@ -182,9 +182,10 @@ def test_a_stack_truncates_each_of_its_layers() -> None:
     assert [layer.truncate for layer in layers if isinstance(layer, Recurrent)] == [3] * 4
 
 
-def test_a_bad_truncation_is_named() -> None:
-    with pytest.raises(ValueError, match="truncate must be 0 or a number of steps, got -2"):
-        Recurrent(make_cell("gru", UNITS), truncate=-2)
+@pytest.mark.parametrize("option", ["truncate", "block"])
+def test_a_bad_number_of_steps_is_named(option: str) -> None:
+    with pytest.raises(ValueError, match=f"{option} must be 0 or a number of steps, got -2"):
+        Recurrent(make_cell("gru", UNITS), **{option: -2})
 
 
 # MaskedPooling
