@@ -195,7 +195,7 @@ class _OverTime:
                 d_projected = tf.reshape(d_projected, tf.shape(projected))
                 gradients = [d_projected, *d_first, *d_weights, *d_states]
                 gradients = [tf.cast(g, x.dtype) for g, x in zip(gradients, given, strict=True)]
-                return _first_order(*gradients) if self.truncate else gradients
+                return scan.first_order(*gradients) if self.truncate else gradients
 
             return (sequences[0], *last), back
 
@@ -370,7 +370,7 @@ class _Blocks:
                     inputs, weights, (sequences, begins), d_outputs, list(d_last), bool(given[w:])
                 )
                 gradients = [tf.cast(g, x.dtype) for g, x in zip(gradients, given, strict=True)]
-                return _first_order(*gradients) if self.over_time.truncate else gradients
+                return scan.first_order(*gradients) if self.over_time.truncate else gradients
 
             return (sequences[0], *last), back
 
@@ -434,19 +434,6 @@ class _Blocks:
         _, d_first, sums, histories = _loop(body, count, (d_last, sums, histories))
         d_x, *d_after = [history.stack() for history in histories]
         return [d_x, *sums[:2], *d_first, *sums[2:], *d_after]
-
-
-@tf.custom_gradient
-def _first_order(*gradients: tf.Tensor) -> Any:
-    """Gradients that are cut belong to no function, so they have no gradient themselves."""
-
-    def refuse(*_: tf.Tensor) -> Any:
-        raise NotImplementedError(
-            "a truncated gradient has no second-order gradient: use truncate=0, or run windows "
-            "of that many steps with tf.stop_gradient on the states between them"
-        )
-
-    return gradients, refuse
 
 
 def _loop(body: Callable[..., Any], time: Any, carried: tuple[Any, ...]) -> Any:

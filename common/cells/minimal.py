@@ -123,5 +123,5 @@ class MinLSTMCell(LinearCell):
         a, b, candidate = ops.split(projected, 3, axis=-1)
         s = ops.stop_gradient(ops.minimum(ops.minimum(a, b), 0))  # it cancels out
         from_f, from_i = ops.exp(s) + ops.exp(s - b), ops.exp(s) + ops.exp(s - a)
-        keep = from_f / (from_f + from_i)
-        return keep, (1 - keep) * candidate
+        total = from_f + from_i
+        return from_f / total, from_i / total * candidate
