@@ -67,17 +67,14 @@ Cells that are linear in their state need no loop: ``common.scan``. Cells that s
 ``step`` run by the same loop, and TensorFlow derives the way back from it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from common import scan
+from common import blocks, scan
 from common.cells import Cell, LinearCell, WrittenCell
-from common.cells.base import recur, summed
-
-Tensors = list[tf.Tensor]
+from common.loops import Tensors, as_it_is, by_time, history, loop, rows, steps, swapped
 
 
 def run(
@@ -120,7 +117,7 @@ def run(
         The outputs ``[batch, time, units]``, and the states after the last step made.
     """
     linear = isinstance(cell, LinearCell)  # the scan wants the batch first, the loop the time
-    turn = _swapped if linear == time_major else _as_it_is
+    turn = swapped if linear == time_major else as_it_is
     inputs, probes = turn(inputs), [turn(probe) for probe in probes or []]
     keep = None if mask is None else turn(tf.cast(mask, tf.bool)[..., tf.newaxis])
     states = initial_state
@@ -144,9 +141,9 @@ def run(
         over_time = _OverTime(cell, keep, reverse, truncate, recompute)
         written = isinstance(cell, WrittenCell) and cell.written
         if written and block:
-            outputs, states = over_time.blocked(inputs, states, probes, block)
+            outputs, states = blocks.run(over_time, inputs, states, probes, block)
         else:
-            projected = _steps(cell.project(_rows(inputs)), inputs)
+            projected = steps(cell.project(rows(inputs)), inputs)
             way = over_time.written if written else over_time.automatic
             outputs, states = way(projected, states, probes)
     outputs = tf.cast(outputs, cell.compute_dtype)
@@ -181,16 +178,10 @@ class _OverTime:
             sequences, last, kept = self.forward(projected, states, weights)
 
             def back(d_outputs: tf.Tensor, *d_last: tf.Tensor) -> Tensors:
-                before = [
-                    self.one_step_before(*pair) for pair in zip(sequences, states, strict=True)
-                ]
+                before = self.before(sequences, states)
                 gates = kept or self.recomputed(projected, before, weights)
-                factors = self.cell.factors(gates, before, sequences)
-                deltas, d_first, d_states = self.backward(
-                    d_outputs, list(d_last), factors, weights, probes=bool(given[w:])
-                )
-                d_projected, d_weights = self.cell.weight_gradients(
-                    _rows(deltas), [_rows(g) for g in gates], [_rows(b) for b in before]
+                d_projected, d_weights, d_first, d_states = self.way_back(
+                    d_outputs, list(d_last), gates, before, sequences, weights, bool(given[w:])
                 )
                 d_projected = tf.reshape(d_projected, tf.shape(projected))
                 gradients = [d_projected, *d_first, *d_weights, *d_states]
@@ -209,7 +200,7 @@ class _OverTime:
         keeps of each step (nothing, when it is to be made again)."""
         cell, time, wide = self.cell, tf.shape(projected)[0], states[0].dtype
         batch = projected.shape[1]
-        inputs, keep = _by_time(projected), None if self.keep is None else _by_time(self.keep)
+        inputs, keep = by_time(projected), None if self.keep is None else by_time(self.keep)
         record = 0 if self.recompute else cell.keeps
 
         def body(count: Any, states: Tensors, histories: list[Any]) -> Any:
@@ -226,10 +217,30 @@ class _OverTime:
             )
 
         count = len(states) + record
-        histories = [_history(wide, time, [batch, cell.units]) for _ in range(count)]
-        _, last, histories = _loop(body, time, (states, histories))
+        histories = [history(wide, time, [batch, cell.units]) for _ in range(count)]
+        _, last, histories = loop(body, time, (states, histories))
         stacked = [history.stack() for history in histories]
         return stacked[: len(states)], last, stacked[len(states) :]
+
+    def way_back(
+        self,
+        d_outputs: Any,
+        d_last: Tensors,
+        gates: Tensors,
+        before: Tensors,
+        after: Tensors,
+        weights: Tensors,
+        probes: bool,
+    ) -> tuple[Any, Tensors, Tensors, Tensors]:
+        """The three parts in their order: gradients of the input products (row by row), of the
+        recurrent weights, of the initial state and, if asked for, of the states after each
+        step."""
+        factors = self.cell.factors(gates, before, after)
+        deltas, d_first, d_states = self.backward(d_outputs, d_last, factors, weights, probes)
+        d_projected, d_weights = self.cell.weight_gradients(
+            rows(deltas), [rows(g) for g in gates], [rows(b) for b in before]
+        )
+        return d_projected, d_weights, d_first, d_states
 
     def backward(
         self, d_outputs: Any, d_last: Tensors, factors: Tensors, weights: Tensors, probes: bool
@@ -239,8 +250,8 @@ class _OverTime:
         cell, time, wide = self.cell, tf.shape(d_outputs)[0], d_last[0].dtype
         batch = d_outputs.shape[1]
         transposed = [tf.transpose(weight) for weight in weights]
-        upstream, keep = _by_time(d_outputs), None if self.keep is None else _by_time(self.keep)
-        local = [_by_time(factor) for factor in factors]
+        upstream, keep = by_time(d_outputs), None if self.keep is None else by_time(self.keep)
+        local = [by_time(factor) for factor in factors]
 
         def body(count: Any, d_states: Tensors, histories: list[Any]) -> Any:
             step = time - 1 - count
@@ -263,16 +274,16 @@ class _OverTime:
             )
 
         widths = [cell.deltas * cell.units, *(cell.units for _ in d_last if probes)]
-        histories = [_history(wide, time, [batch, width]) for width in widths]
-        _, d_first, histories = _loop(body, time, (d_last, histories))
+        histories = [history(wide, time, [batch, width]) for width in widths]
+        _, d_first, histories = loop(body, time, (d_last, histories))
         deltas, *d_states = [history.stack() for history in histories]
         return deltas, d_first, d_states
 
     def automatic(self, projected: Any, states: Tensors, probes: Tensors) -> tuple[Any, Tensors]:
         """The loop alone: TensorFlow derives the way back from it."""
         cell, time, wide = self.cell, tf.shape(projected)[0], states[0].dtype
-        inputs, keep = _by_time(projected), None if self.keep is None else _by_time(self.keep)
-        nudges = [_by_time(probe) for probe in probes]
+        inputs, keep = by_time(projected), None if self.keep is None else by_time(self.keep)
+        nudges = [by_time(probe) for probe in probes]
 
         def body(count: Any, states: Tensors, outputs: Any) -> Any:
             t = self.place(count, time)
@@ -288,37 +299,9 @@ class _OverTime:
             after = [s + n.read(t) for s, n in zip(after, nudges, strict=True)] if nudges else after
             return count + 1, after, outputs.write(t, after[0] if is_state else output)
 
-        outputs = _history(wide, time, [projected.shape[1], cell.output_size])
-        _, states, outputs = _loop(body, time, (states, outputs))
+        outputs = history(wide, time, [projected.shape[1], cell.output_size])
+        _, states, outputs = loop(body, time, (states, outputs))
         return outputs.stack(), states
-
-    def blocked(
-        self, inputs: Any, states: Tensors, probes: Tensors, block: int
-    ) -> tuple[Any, Tensors]:
-        """The loop in blocks of time, from the inputs, so that nothing wide is held for long."""
-        time = tf.shape(inputs)[0]
-        steps = -(-time // -(-time // block))  # as even as can be: less to fill
-
-        def cut(sequence: Any) -> Any:  # zeros fill the last block: nothing is there
-            sequence = tf.reverse(sequence, [0]) if self.reverse else sequence
-            filling = tf.concat([[-time % steps], tf.shape(sequence)[1:]], 0)
-            whole = tf.concat([sequence, tf.zeros(filling, sequence.dtype)], 0)
-            folded = tf.reshape(whole, tf.concat([[-1, steps], tf.shape(sequence)[1:]], 0))
-            return tf.ensure_shape(folded, [None, None, *sequence.shape[1:]])
-
-        def join(blocks: Any) -> Any:
-            whole = tf.reshape(blocks, tf.concat([[-1], tf.shape(blocks)[2:]], 0))[:time]
-            return tf.reverse(whole, [0]) if self.reverse else whole
-
-        keep = tf.ones_like(inputs[..., :1], tf.bool) if self.keep is None else self.keep
-        through = _Blocks(
-            replace(self, keep=None, reverse=False, recompute=True, end=time), cut(keep)
-        )
-        given = [*self.cell.input_weights(), *states, *self.cell.recurrent_weights()]
-        outputs, *last = through.run(
-            cut(inputs), *given, *(cut(probe) for probe in probes), states=len(states)
-        )
-        return join(outputs), last
 
     def place(self, step: Any, time: Any) -> Any:
         return time - 1 - step if self.reverse else step
@@ -329,148 +312,18 @@ class _OverTime:
         inside = (made % self.truncate != 0) | (made == 0)
         return inside if self.end is None else inside | (made >= self.end)
 
-    def one_step_before(self, sequence: Any, first: Any) -> Any:
+    def before(self, sequences: Tensors, first: Tensors) -> Tensors:
         """:math:`s_{t-1}` for each t, from all :math:`s_t` and the initial state."""
         if self.reverse:
-            return tf.concat([sequence[1:], first[tf.newaxis]], 0)
-        return tf.concat([first[tf.newaxis], sequence[:-1]], 0)
+            pairs = zip(sequences, first, strict=True)
+            return [tf.concat([s[1:], s0[tf.newaxis]], 0) for s, s0 in pairs]
+        return [
+            tf.concat([s0[tf.newaxis], s[:-1]], 0) for s, s0 in zip(sequences, first, strict=True)
+        ]
 
     def recomputed(self, projected: Any, before: Tensors, weights: Tensors) -> Tensors:
         """What the cell keeps of each step, made again: with all states known there is nothing
         sequential left, and all steps are one matrix product."""
-        rows = tf.cast(_rows(projected), before[0].dtype)
-        _, kept = self.cell.advance(rows, [_rows(b) for b in before], weights)
+        inputs = tf.cast(rows(projected), before[0].dtype)
+        _, kept = self.cell.advance(inputs, [rows(b) for b in before], weights)
         return [tf.reshape(k, tf.shape(before[0])) for k in kept]
-
-
-@dataclass(frozen=True)
-class _Blocks:
-    """The way along blocks of a sequence, ``[block, step, batch, width]``, and back."""
-
-    over_time: _OverTime
-    keep: tf.Tensor
-
-    def part(self, k: Any) -> _OverTime:
-        """The way through block k."""
-        steps = tf.shape(self.keep)[1]
-        return replace(self.over_time, keep=self.keep[k], start=k * steps)
-
-    def run(self, *given: tf.Tensor, states: int) -> Any:
-        """Inputs, their kernel and bias, states, recurrent weights and probes, to the outputs
-        and the last states."""
-        s, w = 3 + states, 3 + states + len(self.over_time.cell.recurrent_weights())
-
-        @tf.custom_gradient
-        def through_time(*given: tf.Tensor) -> Any:
-            inputs, first, weights = given[:3], list(given[3:s]), list(given[s:w])
-            sequences, begins, last = self.forward(inputs, first, weights)
-
-            def back(d_outputs: tf.Tensor, *d_last: tf.Tensor) -> Tensors:
-                gradients = self.backward(
-                    inputs, weights, (sequences, begins), d_outputs, list(d_last), bool(given[w:])
-                )
-                gradients = [tf.cast(g, x.dtype) for g, x in zip(gradients, given, strict=True)]
-                return scan.first_order(*gradients) if self.over_time.truncate else gradients
-
-            return (sequences[0], *last), back
-
-        return through_time(*given)
-
-    def forward(
-        self, inputs: Any, states: Tensors, weights: Tensors
-    ) -> tuple[Tensors, Tensors, Tensors]:
-        x, kernel, bias = inputs
-        count, wide, units = tf.shape(x)[0], states[0].dtype, self.over_time.cell.units
-        n = len(states)
-
-        def body(k: Any, states: Tensors, histories: list[Any]) -> Any:
-            projected = _steps(tf.matmul(_rows(x[k]), kernel) + bias, x[k])
-            sequences, last, _ = self.part(k).forward(projected, states, weights)
-            records = [*sequences, *states]
-            return k + 1, last, [h.write(k, r) for h, r in zip(histories, records, strict=True)]
-
-        shapes = [[*x.shape[1:3], units]] * n + [[x.shape[2], units]] * n
-        histories = [_history(wide, count, shape) for shape in shapes]
-        _, last, histories = _loop(body, count, (states, histories))
-        stacked = [history.stack() for history in histories]
-        return stacked[:n], stacked[n:], last
-
-    def backward(
-        self,
-        inputs: Any,
-        weights: Tensors,
-        passed: tuple[Tensors, Tensors],
-        d_outputs: Any,
-        d_last: Tensors,
-        probes: bool,
-    ) -> Tensors:
-        (x, kernel, bias), (sequences, begins) = inputs, passed
-        cell, count, wide = self.over_time.cell, tf.shape(x)[0], d_last[0].dtype
-        n = len(d_last) if probes else 0
-
-        def body(made: Any, d_states: Tensors, sums: Tensors, histories: list[Any]) -> Any:
-            k = count - 1 - made
-            part, rows = self.part(k), _rows(x[k])
-            after = [sequence[k] for sequence in sequences]
-            before = [part.one_step_before(a, b[k]) for a, b in zip(after, begins, strict=True)]
-            projected = _steps(tf.matmul(rows, kernel) + bias, x[k])
-            gates = part.recomputed(projected, before, weights)
-            deltas, d_first, d_after = part.backward(
-                d_outputs[k], d_states, cell.factors(gates, before, after), weights, probes
-            )
-            d_projected, d_weights = cell.weight_gradients(
-                _rows(deltas), [_rows(g) for g in gates], [_rows(b) for b in before]
-            )
-            d_x = _steps(recur(d_projected, tf.transpose(kernel)), x[k])
-            d = [summed(rows, d_projected), tf.reduce_sum(d_projected, 0), *d_weights]
-            sums = [total + tf.cast(part, wide) for total, part in zip(sums, d, strict=True)]
-            records = [d_x, *d_after]
-            histories = [h.write(k, r) for h, r in zip(histories, records, strict=True)]
-            return made + 1, d_first, sums, histories
-
-        sums = [tf.zeros_like(w, wide) for w in (kernel, bias, *weights)]
-        shapes = [x.shape[1:], *([[*x.shape[1:3], cell.units]] * n)]
-        histories = [_history(wide, count, shape) for shape in shapes]
-        _, d_first, sums, histories = _loop(body, count, (d_last, sums, histories))
-        d_x, *d_after = [history.stack() for history in histories]
-        return [d_x, *sums[:2], *d_first, *sums[2:], *d_after]
-
-
-def _loop(body: Callable[..., Any], time: Any, carried: tuple[Any, ...]) -> Any:
-    return tf.while_loop(
-        lambda count, *_: count < time,
-        body,
-        (tf.constant(0), *carried),
-        maximum_iterations=time,
-    )
-
-
-def _by_time(tensor: tf.Tensor) -> tf.TensorArray:
-    """To be read step by step."""
-    size = tf.shape(tensor)[0]
-    return tf.TensorArray(tensor.dtype, size=size, element_shape=tensor.shape[1:]).unstack(tensor)
-
-
-def _history(dtype: Any, time: Any, shape: list[int | None]) -> tf.TensorArray:
-    """To be written step by step."""
-    return tf.TensorArray(dtype, size=time, element_shape=shape)
-
-
-def _swapped(tensor: tf.Tensor) -> tf.Tensor:
-    """Batch-major to time-major, or back."""
-    return tf.transpose(tensor, [1, 0, 2])
-
-
-def _as_it_is(tensor: tf.Tensor) -> tf.Tensor:
-    return tensor
-
-
-def _rows(tensor: tf.Tensor) -> tf.Tensor:
-    """``[time, batch, width]`` as ``[time * batch, width]``."""
-    return tf.reshape(tensor, [-1, tensor.shape[-1]])
-
-
-def _steps(rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """The other way round, with all but the width taken from `like`."""
-    shape = tf.concat([tf.shape(like)[:-1], [rows.shape[-1]]], 0)
-    return tf.ensure_shape(tf.reshape(rows, shape), [*like.shape[:-1], rows.shape[-1]])

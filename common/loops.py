@@ -1,0 +1,48 @@
+"""Loops over time in TensorFlow: read step by step, write step by step, and turn round."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+Tensors = list[tf.Tensor]
+
+
+def loop(body: Callable[..., Any], time: Any, carried: tuple[Any, ...]) -> Any:
+    return tf.while_loop(
+        lambda count, *_: count < time,
+        body,
+        (tf.constant(0), *carried),
+        maximum_iterations=time,
+    )
+
+
+def by_time(tensor: tf.Tensor) -> tf.TensorArray:
+    """To be read step by step."""
+    size = tf.shape(tensor)[0]
+    return tf.TensorArray(tensor.dtype, size=size, element_shape=tensor.shape[1:]).unstack(tensor)
+
+
+def history(dtype: Any, time: Any, shape: list[int | None]) -> tf.TensorArray:
+    """To be written step by step."""
+    return tf.TensorArray(dtype, size=time, element_shape=shape)
+
+
+def swapped(tensor: tf.Tensor) -> tf.Tensor:
+    """Batch-major to time-major, or back."""
+    return tf.transpose(tensor, [1, 0, 2])
+
+
+def as_it_is(tensor: tf.Tensor) -> tf.Tensor:
+    return tensor
+
+
+def rows(tensor: tf.Tensor) -> tf.Tensor:
+    """``[time, batch, width]`` as ``[time * batch, width]``."""
+    return tf.reshape(tensor, [-1, tensor.shape[-1]])
+
+
+def steps(rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """The other way round, with all but the width taken from `like`."""
+    shape = tf.concat([tf.shape(like)[:-1], [rows.shape[-1]]], 0)
+    return tf.ensure_shape(tf.reshape(rows, shape), [*like.shape[:-1], rows.shape[-1]])
