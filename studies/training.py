@@ -20,6 +20,7 @@ LOOKS = 100  # validations in a training, at most
 ROWS = 100  # examples answered at once
 WARMUP = 0.05  # share of all steps over which a decaying learning rate first rises
 RUNAWAY = 100  # times the loss at the start: no way back from there
+CALM = 10  # looks without a runaway, after which a learning rate that was halved is doubled
 
 
 class Examples(NamedTuple):
@@ -143,6 +144,7 @@ class Training:
         self.learner, self.validation = learner, validation
         self.learning_rate = learner.recipe.learning_rate
         self.looks: list[Look] = []
+        self._calm = 0
         self._started = time.perf_counter()
         self.look(0, [])
 
@@ -162,13 +164,17 @@ class Training:
         self.looks.append(Look(step, self.seconds, loss, score, self.learning_rate))
         if score < before or step == 0:  # false for a loss that has overflown
             self.weights = self.learner.model.get_weights()
+        self._calm += 1
+        if self._calm > CALM and self.learning_rate < self.learner.recipe.learning_rate:
+            self.learning_rate, self._calm = 2 * self.learning_rate, 0
 
     def back_if_away(self, loss: float) -> None:
         """Goes on from the best weights with half the learning rate, if the loss ran away: with
-        nothing to bound the states it can, within a few steps."""
+        nothing to bound the states it can, within a few steps. (Most do so early; once the
+        weights are better the full rate does no harm, so it comes back.)"""
         if not loss < RUNAWAY * self.looks[0].validation:
             self.learner.start_from(self.weights)
-            self.learning_rate /= 2
+            self.learning_rate, self._calm = self.learning_rate / 2, 0
 
 
 def fit(
