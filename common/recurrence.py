@@ -101,7 +101,8 @@ def run(
         reverse: from the last time step to the first. Outputs stand at the time of their
             input all the same.
         time_major: inputs, mask, probes and outputs have time first, ``[time, batch, ...]``.
-        hold: the output of a masked step is the state held, instead of zero.
+        hold: the output of a masked step is the state held, instead of zero (of a cell whose
+            output is not its state, zero all the same).
         truncate: if not 0, the gradient does not leave windows of so many steps, counted from
             where reading begins; the state goes on.
         recompute: the way back makes the gates again, as one matrix product, instead of
@@ -296,6 +297,7 @@ class _OverTime:
             if keep is not None:
                 here = keep.read(t)
                 after = [tf.where(here, new, old) for new, old in zip(after, states, strict=True)]
+                output = tf.where(here, output, tf.zeros([], wide))
             after = [s + n.read(t) for s, n in zip(after, nudges, strict=True)] if nudges else after
             return count + 1, after, outputs.write(t, after[0] if is_state else output)
 

@@ -243,6 +243,13 @@ def test_all_gradients_are_those_of_keras_loop(
     assert_same(got, everything(theirs(case.cell, **options), case, started=started))
 
 
+@pytest.mark.parametrize("name", ["readout"])
+def test_what_is_no_state_is_not_held(case: Case) -> None:
+    outputs, _ = recurrence.run(case.cell, tf.constant(case.inputs), mask=MASK, hold=True)
+    np.testing.assert_array_equal(outputs.numpy()[~MASK], 0)
+    assert (outputs.numpy()[MASK] != 0).all()
+
+
 @covering([], masked=MASKED, reverse=REVERSE, started=STARTED)
 @each_cell
 def test_compiled_gradients_are_those_of_keras_loop(
