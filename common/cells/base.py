@@ -174,16 +174,16 @@ class WrittenCell(Cell):
 
     def advance(self, projected: Any, states: States, weights: States) -> tuple[States, States]:
         """The states after the step (the first is the output), and what is kept of it."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not say how it advances")
 
     def factors(self, kept: States, before: States, after: States) -> States:
         """Local Jacobian factors, from what was kept and the states around the step."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not say its local factors")
 
     def retreat(self, grads: States, factors: States, transposed: States) -> tuple[Any, States]:
         r""":math:`\delta_t` and the gradients of the states before the step, from those of the
         states after it; `transposed` are the recurrent weights, matrices turned over."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not say how it retreats")
 
     def weight_gradients(self, deltas: Any, kept: States, before: States) -> tuple[Any, States]:
         """Gradients of ``projected`` (row by row) and of each of the recurrent weights (summed

@@ -53,7 +53,7 @@ class LinearCell(Cell):
     def coefficients(self, projected: Any) -> tuple[Any, Any]:
         """:math:`a_t` and :math:`b_t`, ``[..., units]``, of inputs projected to
         ``[..., gates * units]``."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not say its coefficients")
 
     def step(self, projected: Any, states: States) -> tuple[Any, States]:
         a, b = self.coefficients(projected)
