@@ -9,6 +9,7 @@ Tensors = list[tf.Tensor]
 
 
 def loop(body: Callable[..., Any], time: Any, carried: tuple[Any, ...]) -> Any:
+    """`body`, from (steps made, *carried) to the same after one more, `time` times."""
     return tf.while_loop(
         lambda count, *_: count < time,
         body,
@@ -23,7 +24,7 @@ def by_time(tensor: tf.Tensor) -> tf.TensorArray:
     return tf.TensorArray(tensor.dtype, size=size, element_shape=tensor.shape[1:]).unstack(tensor)
 
 
-def history(dtype: Any, time: Any, shape: list[int | None]) -> tf.TensorArray:
+def history(dtype: Any, time: Any, shape: Any) -> tf.TensorArray:
     """To be written step by step."""
     return tf.TensorArray(dtype, size=time, element_shape=shape)
 

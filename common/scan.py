@@ -45,6 +45,7 @@ from typing import Any
 import tensorflow as tf
 
 from common.cells import LinearCell
+from common.loops import history, loop
 
 STEPS, CHUNKS = 32, 16
 """Steps in a chunk, chunks in a block: of 512 steps, 2 * 32 + 16 are in sequence."""
@@ -159,10 +160,8 @@ class _Blocks:
             block = _sweep(lambda h, a, b: (a * h + b,) * 2, [a, b], starts)
             return k + 1, after, states.write(k, block), begins.write(k, state)
 
-        states = tf.TensorArray(wide, count, element_shape=size)
-        begins = tf.TensorArray(wide, count, element_shape=first.shape)
-        carried = (tf.constant(0), first, states, begins)
-        _, last, states, begins = tf.while_loop(lambda k, *_: k < count, body, carried)
+        arrays = (history(wide, count, size), history(wide, count, first.shape))
+        _, last, states, begins = loop(body, count, (first, *arrays))
         return states.stack(), begins.stack(), last
 
     def backward(
@@ -186,11 +185,9 @@ class _Blocks:
             return made + 1, mu, sums, d_inputs.write(k, d_x), wholes.write(k, whole)
 
         sums = [tf.zeros_like(w, wide) for w in (kernel, bias)]
-        d_inputs = tf.TensorArray(inputs.dtype, count, element_shape=inputs.shape[1:])
-        wholes = tf.TensorArray(wide, count, element_shape=g.shape[1:])
-        carried = (tf.constant(0), mu, sums, d_inputs, wholes)
-        out = tf.while_loop(lambda made, *_: made < count, body, carried)
-        _, mu, sums, d_inputs, wholes = out
+        d_inputs = history(inputs.dtype, count, inputs.shape[1:])
+        wholes = history(wide, count, g.shape[1:])
+        _, mu, sums, d_inputs, wholes = loop(body, count, (mu, sums, d_inputs, wholes))
         return [d_inputs.stack(), *sums, mu, wholes.stack()]
 
 
@@ -216,16 +213,15 @@ def _sweep(step: Any, sources: list[Any], starts: Any, reverse: bool = False) ->
     """One step of all chunks at a time: (state, *what is read) -> (state, what is written)."""
     count = tf.shape(sources[0])[0]
     shape = sources[0].shape[1:]
-    history = tf.TensorArray(starts.dtype, count, element_shape=shape)
 
-    def body(made: Any, state: Any, history: Any) -> Any:
+    def body(made: Any, state: Any, records: Any) -> Any:
         k = count - 1 - made if reverse else made
         state, record = step(state, *(source[k] for source in sources))
-        return made + 1, tf.ensure_shape(state, shape), history.write(k, record)
+        return made + 1, tf.ensure_shape(state, shape), records.write(k, record)
 
-    carried = (tf.constant(0), tf.ensure_shape(starts, shape), history)
-    _, _, history = tf.while_loop(lambda made, *_: made < count, body, carried)
-    return history.stack()
+    carried = (tf.ensure_shape(starts, shape), history(starts.dtype, count, shape))
+    _, _, records = loop(body, count, carried)
+    return records.stack()
 
 
 def _starts(a: Any, b: Any, first: Any, reverse: bool = False) -> tuple[Any, Any]:
@@ -237,14 +233,12 @@ def _starts(a: Any, b: Any, first: Any, reverse: bool = False) -> tuple[Any, Any
         k = steps - 1 - made if reverse else made
         return made + 1, a[k] * product, a[k] * total + b[k]
 
-    maps = (tf.constant(0), tf.ones_like(a[0]), tf.zeros_like(b[0]))
-    _, product, total = tf.while_loop(lambda made, *_: made < steps, compose, maps)
+    _, product, total = loop(compose, steps, (tf.ones_like(a[0]), tf.zeros_like(b[0])))
 
-    def onward(made: Any, state: Any, history: Any) -> Any:
+    def onward(made: Any, state: Any, starts: Any) -> Any:
         n = chunks - 1 - made if reverse else made
-        return made + 1, product[n] * state + total[n], history.write(n, state)
+        return made + 1, product[n] * state + total[n], starts.write(n, state)
 
-    history = tf.TensorArray(first.dtype, chunks, element_shape=first.shape)
-    carried = (tf.constant(0), first, history)
-    _, last, history = tf.while_loop(lambda made, *_: made < chunks, onward, carried)
-    return history.stack(), last
+    carried = (first, history(first.dtype, chunks, first.shape))
+    _, last, starts = loop(onward, chunks, carried)
+    return starts.stack(), last
