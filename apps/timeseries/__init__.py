@@ -1,0 +1,1 @@
+"""Probabilistic forecasts: many-to-many, over a horizon."""

@@ -1,0 +1,125 @@
+"""Settings of the time series application. Imports no TensorFlow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from common.config import TrainConfig
+from common.errors import UserError
+
+LEVELS = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
+"""Of the quantiles that every model gives: 80 % and 95 % intervals, and enough between them
+for the CRPS."""
+
+Fill = Literal["forward", "mean", "zero"]
+Loss = Literal["pinball", "mae", "mse"]
+Decoder = Literal["direct", "autoregressive"]
+Normalise = Literal["window", "last", "training"]
+
+
+@dataclass(frozen=True)
+class TableConfig:
+    """How a table of one's own is read: which column is what."""
+
+    time_column: str | None = None
+    """Column of the timestamps. Default: the first whose cells are dates."""
+    target: tuple[str, ...] | None = None
+    """Column or columns to forecast; together, each in its own unit."""
+    past_covariates: tuple[str, ...] | None = None
+    """Columns known up to now. `none` takes a packaged dataset's away."""
+    future_covariates: tuple[str, ...] | None = None
+    """Columns known over the horizon as well; the calendar comes by itself. `none`: no others."""
+    series_column: str | None = None
+    """Column that says which of several series a row belongs to."""
+    frequency: str | None = None
+    """pandas alias (h, 30min, D, B, MS) that the rows must have. Default: found out."""
+
+
+@dataclass(frozen=True)
+class TimeSeriesConfig(TrainConfig, TableConfig):
+    """Train a recurrent network to forecast with honest error bars: many-to-many."""
+
+    units: int = 128
+    """Width of the hidden state. Raise it when there is much data."""
+    average: float = 0.99
+    """Momentum of the running average of the weights that is validated and kept; 0 is off."""
+    dataset: str = "electricity"
+    """electricity, weather or stocks; or a TFDS dataset of tables, with --target."""
+    split: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    """Parts by time: training, validation, test; as shares, or as numbers of rows."""
+    horizon: int | None = None
+    """Rows to forecast. Default: a day of shorter steps; 14 days, 12 months; see README."""
+    history: int | None = None
+    """Rows that a forecast looks back on. Default: a week of shorter steps; see README."""
+    patch: int | None = None
+    """Rows in one step of the recurrence (SegRNN); must divide history and horizon. Default:
+    about 14 steps of history."""
+    season: int | None = None
+    """Rows in a season, for the seasonal naive and the MASE. Default: the one that fits best."""
+    fill: Fill = "forward"
+    """What stands for a missing value: the last one known, the window's mean, or zero (of
+    demand: none was asked). Never a target of the loss."""
+    loss: Loss = "pinball"
+    """pinball learns quantiles; mae and mse learn a point, and take the spread of the
+    validation part's errors for intervals."""
+    decoder: Decoder = "direct"
+    """direct: all patches of the horizon at once; autoregressive: one after the other, each
+    fed with the forecast before it."""
+    teacher_forcing: float = 0.0
+    """Share of a batch that the autoregressive decoder feeds with true values in training."""
+    normalise: Normalise = "window"
+    """window: each by the mean and deviation of its own history; last: by its last value and
+    the training part's deviation; training: by the training part's."""
+    dropout: float = 0.3
+    """Rate of dropout before the recurrence and before the readout."""
+    seasonal_lags: bool = True
+    """Show the decoder the values a day and a week before each step, where there are some."""
+    members: int = 3
+    """Train so many networks, one after the other, and average their quantiles."""
+    refit: bool = True
+    """When epochs are chosen, train anew on training and validation part together."""
+    calibrate: bool = True
+    """Widen or narrow the quantiles to be right on the validation part."""
+    stride: int = 1
+    """Every so many rows a forecast is made of the test part, and scored."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("horizon", "history", "patch", "season", "members", "stride"):
+            value = getattr(self, name)
+            self.require(name, value is None or value > 0, "above 0")
+        self.require("dropout", 0 <= self.dropout < 1, "at least 0 and below 1")
+        self.require("teacher_forcing", 0 <= self.teacher_forcing <= 1, "from 0 to 1")
+        if self.decoder == "direct" and self.teacher_forcing:
+            raise UserError("--teacher-forcing goes with --decoder autoregressive")
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Forecast from the last rows of a table with a trained run."""
+
+    run: Path
+    """Folder of a finished run."""
+    data: Path
+    """A .csv or .parquet file with the run's columns. Where the target is empty and the future
+    covariates are given, the future has begun."""
+    out: Path = Path("forecast.csv")
+    """Where to write the forecast: a row for each step, series and target."""
+    png: Path | None = None
+    """Where to draw it. Default: --out with .png."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Score a trained run at rolling origins."""
+
+    run: Path
+    """Folder of a finished run."""
+    dataset: str | None = None
+    """electricity, weather or stocks: its test part. Default: the run's own data."""
+    data: Path | None = None
+    """Your own .csv or .parquet file with the run's columns: all of it."""
+    stride: int = 1
+    """Rows from one origin to the next."""
+    out: Path | None = None
+    """Where to write the scores as JSON."""
