@@ -14,7 +14,8 @@ for the CRPS."""
 Fill = Literal["forward", "mean", "zero"]
 Loss = Literal["pinball", "mae", "mse"]
 Decoder = Literal["direct", "autoregressive"]
-Normalise = Literal["window", "last", "training"]
+Centre = Literal["last", "window", "training"]
+Scale = Literal["training", "window"]
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,11 @@ class TimeSeriesConfig(TrainConfig, TableConfig):
     fed with the forecast before it."""
     teacher_forcing: float = 0.0
     """Share of a batch that the autoregressive decoder feeds with true values in training."""
-    normalise: Normalise = "window"
-    """window: each by the mean and deviation of its own history; last: by its last value and
-    the training part's deviation; training: by the training part's."""
+    centre: Centre = "last"
+    """Subtracted from each window: its last value, its mean, or the training part's mean."""
+    scale: Scale = "training"
+    """Each window is divided by the training part's deviation, or by its own: for levels
+    that grow, and for series of unlike sizes."""
     dropout: float = 0.3
     """Rate of dropout before the recurrence and before the readout."""
     seasonal_lags: bool = True

@@ -1,0 +1,338 @@
+r"""From raw history to quantiles of the future, in the target's unit.
+
+With z the history in the network's unit (``framing.normaliser``), cut into patches of p rows
+beside their covariates and calendar, :math:`x_1 \ldots x_n`, and :math:`d_1 \ldots d_m` the
+patches of the horizon, of which covariates and calendar are known:
+
+.. math::
+    s_i &= \mathrm{cell}(E x_i, s_{i-1}), \qquad s_0 = 0 \\
+    r_j &= \mathrm{cell}'(D d_j + e_j, s_n) && \text{direct (SegRNN, Lin et al. 2023)} \\
+    r_j &= \mathrm{cell}'(D [d_j, \hat z_{j-1}], r_{j-1}), \quad r_0 = s_n
+        && \text{autoregressive (Sutskever et al. 2014)}
+
+and a head that sees r and what is known of its own row gives a median, and increments that are
+positive, so that quantiles can't cross:
+:math:`q_{k+1} = q_k + \mathrm{softplus}(a_k)`, :math:`q_{k-1} = q_k - \mathrm{softplus}(a_k)`.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from apps.timeseries import framing
+from apps.timeseries.config import LEVELS, TimeSeriesConfig
+from apps.timeseries.panel import Roles
+from apps.timeseries.shape import Shape
+from common.cells import make_cell
+from common.layers import Recurrent
+
+ROW = 32  # width of what the decoder says about each row of a patch
+Inputs = dict[str, tf.Tensor]
+
+
+class Forecaster(keras.Model):
+    """One network. Inputs are raw, in a dictionary, K targets, P past and F future covariates:
+
+    - ``target`` ``[batch, time, K]``, NaN where missing;
+    - ``seconds`` ``[batch, time + horizon]`` int64, of the clock on the wall;
+    - ``past`` ``[batch, time, P]`` and ``future`` ``[batch, time + horizon, F]``;
+    - ``teacher`` ``[batch, horizon, K]``, true values for teacher forcing; in training only.
+
+    Targets are forecast apart, as rows of a larger batch with a vector for each target: what
+    one says about another reaches the network as a past covariate.
+    """
+
+    def __init__(self, config: TimeSeriesConfig, shape: Shape, roles: Roles, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.settings, self.shape, self.roles = config, shape, roles
+        self.targets = len(roles.targets)
+        self.statistics = {
+            name: self._constants(name, len(columns))
+            for name, columns in zip(
+                ("target", "past", "future"), (roles.targets, roles.past, roles.future), strict=True
+            )
+        }
+        width, patch = config.units, shape.patch
+        self.embedding = keras.layers.Dense(width, "relu", name="embedding")
+        self.encoder = [
+            Recurrent(
+                make_cell(config.cell, width),
+                return_state=True,
+                truncate=config.truncate,
+                name=f"encoder_{number}",
+            )
+            for number in range(config.layers)
+        ]
+        self.question = keras.layers.Dense(width, "relu", name="question")
+        self.places = keras.layers.Embedding(shape.horizon // patch, width, name="places")
+        self.which = keras.layers.Embedding(len(roles.targets), width, name="which")
+        self.decoder = make_cell(config.cell, width, name="decoder")
+        self.rows = keras.layers.Dense(patch * ROW, "relu", name="rows")
+        self.hidden = keras.layers.Dense(2 * ROW, "relu", name="hidden")
+        answers = len(LEVELS) if config.loss == "pinball" else 1
+        self.answer = keras.layers.Dense(
+            answers, kernel_initializer="zeros", dtype="float32", name="answer"
+        )
+        share = keras.initializers.Constant(1 / max(1, len(shape.lags)))
+        self.seasonal = keras.layers.Dense(
+            1, use_bias=False, kernel_initializer=share, dtype="float32", name="seasonal"
+        )
+        self.drop = keras.layers.Dropout(config.dropout)
+
+    def _constants(self, name: str, columns: int) -> list[Any]:
+        return [
+            self.add_weight(
+                shape=(columns,),
+                initializer=start,
+                trainable=False,
+                name=f"{name}_{what}",
+                dtype="float32",
+            )
+            for what, start in (("mean", "zeros"), ("deviation", "ones"))
+        ]
+
+    def measure(self, statistics: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+        """Takes means and deviations of the training part, by name of input."""
+        for name, values in statistics.items():
+            for variable, value in zip(self.statistics[name], values, strict=True):
+                variable.assign(value)
+
+    def call(self, inputs: Inputs, training: bool = False) -> Inputs:
+        """``answers`` ``[batch, horizon, K, levels or 1]`` in the network's unit, and
+        ``centre`` and ``scale`` ``[batch, 1, K]``, which lead back to the target's."""
+        c, s = self.normaliser(inputs["target"])
+        past, known = self.split(inputs)
+        states = self.encode(past, c, s, training=training)
+        teacher = inputs.get("teacher") if training else None
+        answers = self.decode(states[-1], self.tail(past), known, c, s, teacher, training)
+        return {"answers": answers, "centre": c, "scale": s}
+
+    def normaliser(self, target: Any) -> tuple[Any, Any]:
+        """Centre and scale of each window, ``[batch, 1, K]``."""
+        settings = self.settings
+        mean, deviation = self.constants("target")
+        return framing.normaliser(target, settings.centre, settings.scale, mean, deviation)
+
+    def constants(self, name: str) -> tuple[Any, Any]:
+        """Mean and deviation in the training part, ``[columns]`` each."""
+        mean, deviation = self.statistics[name]
+        return tf.convert_to_tensor(mean), tf.convert_to_tensor(deviation)
+
+    def split(self, inputs: Inputs, before: Inputs | None = None) -> tuple[Inputs, Inputs]:
+        """Rows up to now and rows of the horizon, filled, with ``observed`` beside the first.
+
+        Args:
+            before: rows that stood before, as ``tail`` gives them, to carry values on from.
+        """
+        now = tf.shape(inputs["target"])[1]
+        past = {"observed": framing.observed(inputs["target"])}
+        known = {}
+        for name in ("target", "past", "future"):
+            if name in inputs:
+                mean, _ = self.constants(name)
+                last = None if before is None else before[name][:, -1]
+                rows = framing.filled(inputs[name], self.settings.fill, mean, last)
+                past[name], known[name] = rows[:, :now], rows[:, now:]
+        past["seconds"], known["seconds"] = inputs["seconds"][:, :now], inputs["seconds"][:, now:]
+        return past, known
+
+    def tail(self, past: Inputs, before: Inputs | None = None) -> Inputs:
+        """The last ``reach`` rows of target, past and future covariates: what a decoder looks
+        at beside the state. Where there are fewer, means stand in for those that lack."""
+        tail = {}
+        for name in ("target", "past", "future"):
+            if name in past:
+                mean, _ = self.constants(name)
+                if before is None:
+                    shape = [tf.shape(past[name])[0], self.reach, past[name].shape[-1]]
+                    earlier = tf.broadcast_to(mean, shape)
+                else:
+                    earlier = before[name]
+                tail[name] = tf.concat([earlier, past[name]], axis=1)[:, -self.reach :]
+        return tail
+
+    @property
+    def reach(self) -> int:
+        """Rows that the decoder looks back on directly."""
+        return max([self.shape.patch, *self.shape.lags])
+
+    def encode(
+        self, past: Inputs, c: Any, s: Any, states: Any = None, training: bool = False
+    ) -> list[list[Any]]:
+        """States of every layer (a list of states each) after the rows of `past`, from
+        `states`, or else from zero. An incomplete first patch begins with rows of zero."""
+        z = _folded((past["target"] - c) / s)
+        rows = tf.concat([z, _folded(past["observed"]), self._repeated(past)], axis=-1)
+        rows = tf.pad(rows, [[0, 0], [-tf.shape(rows)[1] % self.shape.patch, 0], [0, 0]])
+        steps = self.embedding(framing.patches(rows, self.shape.patch))
+        x = self.drop(steps + self._which(steps), training=training)
+        found = []
+        for number, layer in enumerate(self.encoder):
+            start = None if states is None else states[number]
+            x, *after = layer(x, initial_state=start, training=training)
+            found.append(after)
+        return found
+
+    def decode(
+        self,
+        states: list[Any],
+        tail: Inputs,
+        known: Inputs,
+        c: Any,
+        s: Any,
+        teacher: Any = None,
+        training: bool = False,
+    ) -> Any:
+        """Answers for the horizon, ``[batch, horizon, K, levels or 1]``, from the states of the
+        encoder's last layer; `teacher` has true values for the autoregressive form."""
+        z = _folded((tail["target"] - c) / s)
+        seasons = self._a_season_before(z)
+        own = [seasons, self._repeated(known)]
+        if "future" in known:
+            future = self._standard("future", tail["future"])
+            own.append(tf.repeat(self._a_season_before(future), self.targets, axis=0))
+        own = tf.concat(own, axis=-1)
+        if self.settings.decoder == "direct":
+            answers = self._all_at_once(states, own, seasons, training)
+        else:
+            true = None if teacher is None else _folded((teacher - c) / s)
+            last = z[:, -self.shape.patch :]
+            answers = self._one_by_one(states, own, seasons, last, true, training)
+        width = answers.shape[-1]
+        answers = tf.reshape(answers, [-1, self.targets, self.shape.horizon, width])
+        return tf.transpose(answers, [0, 2, 1, 3])
+
+    def _a_season_before(self, rows: Any) -> Any:
+        """``[batch, reach, width]`` to ``[batch, horizon, lags * width]``: for each row of the
+        horizon what stood the season before, and the other seasons."""
+        horizon = self.shape.horizon
+        starts = [self.reach - lag for lag in self.shape.lags]
+        nothing = tf.zeros([tf.shape(rows)[0], horizon, 0], rows.dtype)
+        return tf.concat([nothing, *(rows[:, t : t + horizon] for t in starts)], axis=-1)
+
+    def _all_at_once(self, states: list[Any], own: Any, seasons: Any, training: bool) -> Any:
+        """Every patch of the horizon is one step away from the encoder's last state."""
+        asked = self.question(framing.patches(own, self.shape.patch))
+        asked = self._placed(asked, tf.range(self.places.input_dim))
+        steps = self.places.input_dim
+        flat = tf.reshape(self.drop(asked, training=training), [-1, self.settings.units])
+        said, _ = self.decoder(flat, [tf.repeat(state, steps, axis=0) for state in states])
+        said = tf.reshape(said, [-1, steps, self.settings.units])
+        return self._answers(said, own, seasons, training)
+
+    def _one_by_one(
+        self, states: list[Any], own: Any, seasons: Any, last: Any, true: Any, training: bool
+    ) -> Any:
+        """Each patch is fed with the one before: what was said of it, or what is `true`."""
+        patch = self.shape.patch
+        forced = None
+        if true is not None and self.settings.teacher_forcing:
+            draw = tf.random.uniform([tf.shape(last)[0], 1, 1])
+            forced = draw < self.settings.teacher_forcing
+        found = []
+        for number in range(self.places.input_dim):
+            here = slice(number * patch, (number + 1) * patch)
+            asked = tf.concat([own[:, here], last], axis=-1)
+            asked = self.question(framing.patches(asked, patch))
+            asked = self.drop(self._placed(asked, [number]), training=training)
+            said, states = self.decoder(asked[:, 0], states)
+            answers = self._answers(said[:, tf.newaxis], own[:, here], seasons[:, here], training)
+            found.append(answers)
+            last = tf.cast(self.point(answers)[..., tf.newaxis], last.dtype)
+            if forced is not None:
+                now = true[:, here]
+                last = tf.where(forced & tf.math.is_finite(now), now, last)
+        return tf.concat(found, axis=1)
+
+    def _placed(self, asked: Any, places: Any) -> Any:
+        return asked + self.places(tf.convert_to_tensor(places)) + self._which(asked)
+
+    def _which(self, steps: Any) -> Any:
+        """A vector for each target, ``[batch * K, 1, units]``."""
+        batch = tf.shape(steps)[0] // self.targets
+        return tf.tile(self.which(tf.range(self.targets))[:, tf.newaxis], [batch, 1, 1])
+
+    def _answers(self, said: Any, own: Any, seasons: Any, training: bool) -> Any:
+        """``[batch * K, rows, levels or 1]`` from ``[batch * K, patches, units]``."""
+        rows = self.rows(self.drop(said, training=training))
+        rows = tf.reshape(rows, [tf.shape(said)[0], -1, ROW])
+        rows = self.hidden(tf.concat([rows, tf.cast(own, rows.dtype)], axis=-1))
+        raw = self.answer(rows)
+        if self.shape.lags:  # a seasonal forecast to begin with
+            raw += tf.pad(self.seasonal(seasons), [[0, 0], [0, 0], [raw.shape[-1] // 2] * 2])
+        return rising(raw) if raw.shape[-1] > 1 else raw
+
+    @staticmethod
+    def point(answers: Any) -> Any:
+        """The middle one of the answers: the median, or the point."""
+        return answers[..., answers.shape[-1] // 2]
+
+    def _standard(self, name: str, rows: Any) -> Any:
+        mean, deviation = self.constants(name)
+        return (rows - mean) / deviation
+
+    def _repeated(self, rows: Inputs) -> Any:
+        """Calendar and standardised covariates of rows, once for each target:
+        ``[batch * K, time, features]``."""
+        parts = [framing.calendar(rows["seconds"], self.shape.cycles)]
+        parts += [self._standard(name, rows[name]) for name in ("past", "future") if name in rows]
+        return tf.repeat(tf.concat(parts, axis=-1), self.targets, axis=0)
+
+
+def rising(raw: tf.Tensor) -> tf.Tensor:
+    r"""Numbers to quantiles that can't cross: the middle one stays, and from there
+    :math:`q_{k+1} = q_k + \mathrm{softplus}(a_{k+1} - 2)` up, and down likewise.
+
+    Args:
+        raw: ``[..., levels]``, an odd number of them.
+    """
+    middle = raw.shape[-1] // 2
+    steps = tf.nn.softplus(raw - 2.0)  # narrow at first
+    median = raw[..., middle : middle + 1]
+    up = median + tf.cumsum(steps[..., middle + 1 :], axis=-1)
+    down = median - tf.cumsum(steps[..., :middle], axis=-1, reverse=True)
+    return tf.concat([down, median, up], axis=-1)
+
+
+def _folded(rows: Any) -> Any:
+    """``[batch, time, K]`` to ``[batch * K, time, 1]``."""
+    across = tf.transpose(rows, [0, 2, 1])
+    return tf.reshape(across, [-1, tf.shape(rows)[1], 1])
+
+
+def specification(
+    shape: Shape, roles: Roles, time: int | None, *, batch: int | None = None
+) -> dict[str, tf.TensorSpec]:
+    """Names, shapes and types of the inputs, for a history of `time` rows."""
+    ahead = None if time is None else time + shape.horizon
+    found = {
+        "target": tf.TensorSpec([batch, time, len(roles.targets)], tf.float32, "target"),
+        "seconds": tf.TensorSpec([batch, ahead], tf.int64, "seconds"),
+    }
+    if roles.past:
+        found["past"] = tf.TensorSpec([batch, time, len(roles.past)], tf.float32, "past")
+    if roles.future:
+        found["future"] = tf.TensorSpec([batch, ahead, len(roles.future)], tf.float32, "future")
+    return found
+
+
+def build(
+    config: TimeSeriesConfig,
+    shape: Shape,
+    roles: Roles,
+    statistics: dict[str, tuple[np.ndarray, np.ndarray]],
+    member: int = 0,
+) -> Forecaster:
+    """A network with its weights made, and the training part's means and deviations in it.
+
+    Args:
+        statistics: ``target``, ``past`` and ``future`` -> mean and deviation, ``[columns]`` each.
+        member: its number in an ensemble, for its name.
+    """
+    network = Forecaster(config, shape, roles, name=f"forecaster_{member}")
+    specs = specification(shape, roles, shape.history, batch=1)
+    network({name: tf.zeros(spec.shape, spec.dtype) for name, spec in specs.items()})
+    network.measure(statistics)
+    return network

@@ -1,0 +1,50 @@
+r"""What a forecaster learns from: the error of each row of the horizon, over the rows whose
+truth is known.
+
+.. math::
+    \ell_\tau(y, q) &= \max(\tau (y - q), (\tau - 1)(y - q)) && \text{pinball, Koenker 1978} \\
+    L &= \frac{1}{\sum_h m_h} \sum_h m_h \, \frac{2}{|T|} \sum_{\tau \in T} \ell_\tau(y_h, q_h^\tau)
+
+The pinball loss of a level is least at that quantile; twice its mean over levels nears the CRPS.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from apps.timeseries.config import LEVELS, Loss
+from common.losses import over_time
+from common.training import Objective
+
+
+def errors(kind: Loss, answers: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
+    """Of each row, ``[..., horizon, targets]``.
+
+    Args:
+        answers: ``[..., horizon, targets, levels]``, of 1 level for "mae" and "mse".
+        truth: ``[..., horizon, targets]``.
+    """
+    difference = truth[..., tf.newaxis] - answers
+    if kind == "mse":
+        return tf.square(difference)[..., 0]
+    if kind == "mae":
+        return tf.abs(difference)[..., 0]
+    levels = tf.constant(LEVELS)
+    return 2 * tf.reduce_mean(tf.maximum(levels * difference, (levels - 1) * difference), axis=-1)
+
+
+def forecasting(network: Any, kind: Loss) -> Objective:
+    """The objective of training, in the network's unit; ``loss`` is its only metric.
+
+    Truth that is NaN has no part in it.
+    """
+
+    def objective(inputs: Any, truth: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        said = network(inputs, training=True)
+        z = (truth - said["centre"]) / said["scale"]
+        known = tf.math.is_finite(z)
+        each = errors(kind, said["answers"], tf.where(known, z, 0.0))
+        flat = [tf.reshape(part, [tf.shape(z)[0], -1]) for part in (each, known)]
+        return over_time(*flat), {}
+
+    return objective

@@ -1,0 +1,106 @@
+"""Batches of windows, cut out of the panel as they are asked for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from apps.timeseries.panel import Cuts, Panel, gather
+from apps.timeseries.shape import Shape
+
+Arrays = dict[str, np.ndarray]
+
+
+def inputs_at(panel: Panel, origins: np.ndarray, shape: Shape) -> Arrays:
+    """What a forecaster is given at each origin: raw rows, by name of input, and nothing of
+    the target after it."""
+    before, after = -shape.history, shape.horizon
+    found = {
+        "target": gather(panel, origins, before, 0, "target"),
+        "seconds": gather(panel, origins, before, after, "seconds"),
+    }
+    if panel.roles.past:
+        found["past"] = gather(panel, origins, before, 0, "past")
+    if panel.roles.future:
+        found["future"] = gather(panel, origins, before, after, "future")
+    return found
+
+
+def truth_at(panel: Panel, origins: np.ndarray, shape: Shape) -> np.ndarray:
+    """What came: ``[windows, horizon, targets]``, NaN where it is not known."""
+    return gather(panel, origins, 0, shape.horizon, "target")
+
+
+def statistics(panel: Panel, cuts: Cuts) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Mean and deviation of each column of the training part, by name of input; 0 and 1 where
+    it has no known value, and deviation 1 where it stands still."""
+    first, last = cuts.bounds("train")
+    found = {}
+    for name in ("target", "past", "future"):
+        parts = [
+            getattr(series, name)[(series.seconds >= first) & (series.seconds < last)]
+            for series in panel.series
+        ]
+        rows = np.ma.masked_invalid(np.concatenate(parts).astype(np.float64))
+        mean, deviation = np.ma.filled(rows.mean(0), 0.0), np.ma.filled(rows.std(0), 0.0)
+        deviation = np.where(deviation > 0, deviation, 1.0)
+        found[name] = (mean.astype(np.float32), deviation.astype(np.float32))
+    return found
+
+
+@dataclass(frozen=True)
+class WindowBatches:
+    """Batches of windows in an order that depends on (seed, epoch) alone.
+
+    Args:
+        origins: of ``panel.origins``.
+        teacher: the true values go to the network as well, for teacher forcing.
+    """
+
+    panel: Panel
+    origins: np.ndarray
+    shape: Shape
+    batch_size: int
+    seed: int = 0
+    teacher: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.origins) // self.batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> tf.data.Dataset:
+        """The batches of `epoch` from batch number `start` on: (inputs, truth)."""
+        random = np.random.default_rng([self.seed, epoch])
+        return self._dataset(self.origins[random.permutation(len(self.origins))], start)
+
+    def in_order(self) -> tf.data.Dataset:
+        """All windows in their own order."""
+        return self._dataset(self.origins)
+
+    def truth(self) -> np.ndarray:
+        """``[windows, horizon, targets]`` in the windows' own order."""
+        return truth_at(self.panel, self.origins, self.shape)
+
+    def _dataset(self, order: np.ndarray, start: int = 0) -> tf.data.Dataset:
+        def pairs() -> Iterator[tuple[Arrays, np.ndarray]]:
+            for first in range(start * self.batch_size, len(order), self.batch_size):
+                here = order[first : first + self.batch_size]
+                inputs, truth = self._inputs(here), truth_at(self.panel, here, self.shape)
+                yield ({**inputs, "teacher": truth} if self.teacher else inputs), truth
+
+        example = self._inputs(order[:1])
+        truth = truth_at(self.panel, order[:1], self.shape)
+        if self.teacher:
+            example["teacher"] = truth
+        specs = {name: _spec(array) for name, array in example.items()}
+        signature = (specs, _spec(truth))
+        return tf.data.Dataset.from_generator(pairs, output_signature=signature).prefetch(4)
+
+    def _inputs(self, origins: np.ndarray) -> Arrays:
+        return inputs_at(self.panel, origins, self.shape)
+
+
+def _spec(array: np.ndarray) -> tf.TensorSpec:
+    return tf.TensorSpec([None, *array.shape[1:]], array.dtype)
