@@ -215,7 +215,7 @@ def _numbers(table: pd.DataFrame, columns: list[str], where: str) -> list[np.nda
         if bad.any() and bad.argmax() < first:
             first = int(bad.argmax())
             message = (
-                f"{where}: row {first + 1}: {str(table[column].iloc[first])!r} in column "
+                f"{where}: row {first + 1}: {str(table[column].iloc[first])[:60]!r} in column "
                 f"{column!r}: expected a finite number such as 3.5, or an empty cell"
             )
         found.append(values)

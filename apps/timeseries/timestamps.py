@@ -114,7 +114,7 @@ def _refuse_first(bad: pd.Series, text: pd.Series, where: str) -> None:
     if not bad.any():
         return
     row = int(bad.to_numpy().argmax())
-    cell = str(text.iloc[row])
+    cell = str(text.iloc[row])[:60]
     if cell in ("", "NaT"):
         raise UserError(f"{where}: row {row + 1}: the timestamp is empty; {EXPECTED}")
     hint = ""
