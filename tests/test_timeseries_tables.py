@@ -283,6 +283,7 @@ def test_dates_and_months_are_times(way: str) -> None:
         ("soon", "'soon': expected ISO 8601, such as 2014-"),
         ("2014-02-30 00:00", "expected ISO 8601"),
         ("2014-03-03 25:00", "expected ISO 8601"),
+        ("0000-01-01", "expected ISO 8601"),
         ("2014-03-03 05:30 PM", "expected ISO 8601"),
         ("03/04/2014", "expected ISO 8601.*whether day or month comes first can't be known"),
         ("3.4.14 12:00", "whether day or month comes first can't be known"),
@@ -428,6 +429,8 @@ def test_two_rows_have_no_frequency() -> None:
     config = TableConfig(target=("load",), frequency="h")
     assert len(to_panel(table(2), "t", config).series[0]) == 2
     assert to_panel(table(1), "t", config).step == 3600
+    config = TableConfig(target=("load",), frequency="10YS")
+    assert "row 1: 2014-03-03 00:00:00 is not on the grid" in refused(table(1), config)
 
 
 def test_a_slip_of_centuries_is_no_gap() -> None:

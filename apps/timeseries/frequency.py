@@ -205,5 +205,8 @@ def _nearest(seconds: np.ndarray, row: int, offset: Any) -> str:
     else:
         begin = (moment // DAY - 400) * DAY + _phase(seconds, DAY)
         around = _range(begin, moment + 400 * DAY, offset)
-        around = around[[(around < moment).sum() - 1, (around < moment).sum()]]
+        after = int((around < moment).sum())
+        if not 0 < after < len(around):  # steps of years
+            return ""
+        around = around[after - 1 : after + 1]
     return f"; expected {shown(around[0])} or {shown(around[1])}"

@@ -8,7 +8,7 @@ import pandas as pd
 from common.errors import UserError
 
 ISO = (
-    r"(?P<local>\d{4}(?P<dash>[-/])\d{1,2}(?:(?P=dash)\d{1,2})?)"
+    r"(?P<local>(?!0000)\d{4}(?P<dash>[-/])\d{1,2}(?:(?P=dash)\d{1,2})?)"
     r"(?:[T ](?P<clock>\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)"
     r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?)?"
 )
