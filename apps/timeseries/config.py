@@ -49,9 +49,11 @@ class TimeSeriesConfig(TrainConfig, TableConfig):
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
     """Parts by time: training, validation, test; as shares, or as numbers of rows."""
     horizon: int | None = None
-    """Rows to forecast. Default: a day of shorter steps; 14 days, 12 months; see README."""
+    """Rows to forecast. Default: a day of shorter steps, of at most 96 rows; two weeks of days;
+    a year of months."""
     history: int | None = None
-    """Rows that a forecast looks back on. Default: a week of shorter steps; see README."""
+    """Rows that a forecast looks back on. Default: as many horizons as hold a week, or a day
+    where a week is more than eight of them; two at least."""
     patch: int | None = None
     """Rows in one step of the recurrence (SegRNN); must divide history and horizon. Default:
     about 14 steps of history."""

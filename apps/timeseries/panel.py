@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from apps.timeseries.frequency import step_of
 from common.errors import UserError
 
 PARTS = ("train", "validation", "test")
@@ -58,8 +59,7 @@ class Panel:
     @property
     def step(self) -> float:
         """Seconds from a row to the next, in the middle: months are not equally long."""
-        longest = max(self.series, key=len)
-        return float(np.median(np.diff(longest.seconds)))
+        return step_of(self.frequency)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def cut(panel: Panel, split: tuple[float, float, float]) -> Cuts:
     """
     grid = np.unique(np.concatenate([series.seconds for series in panel.series]))
     shown = " ".join(f"{size:g}" for size in split)
-    if min(split) <= 0:
+    if not all(0 < size < np.inf for size in split):
         raise UserError(f"--split {shown}: expected three sizes above 0")
     if min(split) > 1:
         if any(size != int(size) for size in split) or sum(split) > len(grid):

@@ -43,7 +43,7 @@ def shape_of(
         UserError: if they don't fit together, or the table is too short for them.
     """
     turns = _turns(panel)
-    default = next((rows for rows in turns.values() if rows >= 12), 24)
+    default = next((rows for rows in _horizons(turns) if rows >= 10), 24)
     horizon = config.horizon or horizon or min(default, 96)
     history = config.history or history or _history(horizon, list(turns.values()))
     patch = config.patch or _patch(history, horizon)
@@ -83,9 +83,15 @@ def _turns(panel: Panel) -> dict[int, int]:
     """Seconds of day, week and year -> rows in them, where there are at least two."""
     step = panel.step
     turns = {seconds: round(seconds / step) for seconds in (DAY, WEEK, YEAR)}
-    if panel.frequency.startswith("B"):
+    if panel.frequency == "B":  # BMS and BME are months
         turns = {WEEK: 5, YEAR: 261}
     return {seconds: rows for seconds, rows in turns.items() if rows > 1}
+
+
+def _horizons(turns: dict[int, int]) -> list[int]:
+    """Lengths that people ask for, the shortest first: a day, a week, two weeks, a year."""
+    week = turns.get(WEEK, 0)
+    return [turns.get(DAY, 0), week, 2 * week, turns.get(YEAR, 0)]
 
 
 def _history(horizon: int, turns: list[int]) -> int:
@@ -116,5 +122,7 @@ def _best_season(panel: Panel, cuts: Cuts, seasons: list[int], history: int, hor
     for season in seasons:
         if season <= history:
             tiled = before[:, -season:][:, np.arange(horizon) % season]
-            errors[season] = float(np.nanmean(np.abs(tiled - after) / scale))
-    return min(errors, key=lambda season: errors[season])
+            apart = np.abs(tiled - after) / scale
+            if np.isfinite(apart).any():
+                errors[season] = float(np.nanmean(apart))
+    return min(errors, key=lambda season: errors[season], default=1)
