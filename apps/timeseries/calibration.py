@@ -6,8 +6,8 @@ import numpy as np
 from apps.timeseries.config import LEVELS
 
 MEDIAN = LEVELS.index(0.5)
-NARROWEST, WIDEST = 0.2, 5.0
-FLATTEST = 0.01
+NARROWEST, WIDEST = 0.2, 5.0  # factor of a spread
+FLATTEST = 0.01  # scale of a window, of the training deviation
 
 
 def residual_quantiles(
