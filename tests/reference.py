@@ -6,6 +6,7 @@ functions take and return float64 arrays; states are a list, the output of a cel
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -214,3 +215,77 @@ def randomise(model: Any, rng: np.random.Generator, scale: float = 0.5) -> list[
     weights = [rng.normal(scale=scale, size=w.shape) for w in model.get_weights()]
     model.set_weights(weights)
     return weights
+
+
+# Forecasts: point ``[windows, horizon, targets]``, quantiles with one more axis of levels; truth
+# like the point, NaN where it is missing.
+
+
+def known_places(truth: Array) -> list[tuple[int, ...]]:
+    """Indices of what is not missing."""
+    return [place for place in np.ndindex(*truth.shape) if not np.isnan(truth[place])]
+
+
+def pinball(level: float, truth: float, quantile: float) -> float:
+    r"""Koenker & Bassett (1978): :math:`\tau\,u` for :math:`u = y - q \ge 0`, else
+    :math:`(\tau - 1)\,u`."""
+    u = truth - quantile
+    return level * u if u >= 0 else (level - 1) * u
+
+
+def crps(levels: tuple[float, ...], truth: float, quantiles: Array) -> float:
+    r"""Gneiting & Raftery (2007): :math:`2 \int_0^1 \rho_\tau(y - q_\tau)\,d\tau`, with
+    :math:`\rho_\tau` constant between the middles of neighbouring levels."""
+    ends = [0.0]
+    ends += [(one + other) / 2 for one, other in pairwise(levels)]
+    ends += [1.0]
+    return 2 * sum(
+        (ends[k + 1] - ends[k]) * pinball(level, truth, quantiles[k])
+        for k, level in enumerate(levels)
+    )
+
+
+def forecast_scores(
+    point: Array,
+    quantiles: Array,
+    truth: Array,
+    levels: tuple[float, ...],
+    seasonal: Array,
+    deviation: Array,
+) -> dict[str, float]:
+    r"""Every score, entry by entry: ``seasonal`` ``[windows, targets]`` is the mean of
+    :math:`|y_t - y_{t-m}|` (Hyndman & Koehler 2006), ``deviation`` ``[targets]`` a standard
+    deviation; where either is 0 the errors over it are left out."""
+    found: dict[str, list[float]] = {}
+
+    def add(name: str, value: float) -> None:
+        found.setdefault(name, []).append(value)
+
+    for w, h, c in known_places(truth):
+        y, f, q = float(truth[w, h, c]), float(point[w, h, c]), quantiles[w, h, c]
+        add("mae", abs(y - f))
+        add("mse", (y - f) ** 2)
+        add("smape", 200 * abs(y - f) / (abs(y) + abs(f)))
+        add("pinball", sum(pinball(t, y, q[k]) for k, t in enumerate(levels)) / len(levels))
+        add("crps", crps(levels, y, q))
+        for name, low, high in (("80", 0.1, 0.9), ("95", 0.025, 0.975)):
+            lower, upper = q[levels.index(low)], q[levels.index(high)]
+            add(f"coverage_{name}", float(lower <= y <= upper))
+            add(f"width_{name}", upper - lower)
+        if seasonal[w, c] > 0:
+            add("mase", abs(y - f) / seasonal[w, c])
+        if deviation[c] > 0:
+            add("scaled_mae", abs(y - f) / deviation[c])
+            add("scaled_mse", ((y - f) / deviation[c]) ** 2)
+    means = {name: float(np.mean(values)) for name, values in found.items()}
+    return {**means, "rmse": means["mse"] ** 0.5}
+
+
+def seasonal_difference(values: Array, season: int) -> float:
+    r"""Mean of :math:`|y_t - y_{t-m}|` over the pairs of which both are known."""
+    pairs = [
+        abs(values[t] - values[t - season])
+        for t in range(season, len(values))
+        if not np.isnan(values[t] - values[t - season])
+    ]
+    return float(np.mean(pairs))

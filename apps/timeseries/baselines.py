@@ -1,0 +1,93 @@
+"""What a sceptic would use instead: naive forecasts, and ridge regression on the same inputs.
+Imports no TensorFlow."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from apps.timeseries.calibration import residual_quantiles, widen, window_scale
+from apps.timeseries.panel import Cuts, Forecast, Panel, gather, origins
+from apps.timeseries.ridge import Point, ridge
+from apps.timeseries.shape import Shape
+from apps.timeseries.standardise import before, carried, moments
+
+
+def forecasts(
+    panel: Panel, cuts: Cuts, shape: Shape, test_origins: np.ndarray, *, seed: int
+) -> dict[str, Forecast]:
+    """Every baseline's forecasts, each made from what is known before its origin, and from
+    future covariates.
+
+    ``last_value``, ``seasonal_naive`` (of ``shape.season``), ``drift`` and ``ridge``. All have
+    the conformal intervals of their errors on the validation part, over the deviation of each
+    window's history: large series and small ones share them, and so do calm days and wild.
+
+    Args:
+        test_origins: ``[windows, 2]``, as ``panel.origins`` gives them.
+        seed: of the windows that the ridge is fitted to, where there are too many.
+
+    Returns:
+        Name -> forecast, in the targets' units.
+    """
+    mean, deviation = moments([series.target for series in before(panel, cuts.train)])
+
+    def history(windows: np.ndarray) -> np.ndarray:
+        return gather(panel, windows, -shape.history, 0, "target")
+
+    def scale(windows: np.ndarray) -> np.ndarray:
+        return window_scale(history(windows), deviation[windows[:, 0], np.newaxis])
+
+    def naive(method: Callable[..., np.ndarray]) -> tuple[Point, Point]:
+        def point(windows: np.ndarray) -> np.ndarray:
+            return method(history(windows), mean[windows[:, 0], np.newaxis], shape)
+
+        return point, point
+
+    validation = origins(panel, cuts, "validation", shape.history, shape.horizon)
+    truth = gather(panel, validation, 0, shape.horizon, "target")
+    scales = scale(validation), scale(test_origins)
+    methods = {name: naive(method) for name, method in NAIVE.items()}
+    found = {}
+    # Errors on the validation part are those of a fit without it.
+    for name, (early, final) in {**methods, "ridge": ridge(panel, cuts, shape, seed)}.items():
+        offsets = residual_quantiles(early(validation), truth, scales[0])
+        point = final(test_origins).astype(np.float32)
+        found[name] = Forecast(point, widen(point, offsets, scales[1]))
+    return found
+
+
+# Naive forecasts: history [windows, time, targets], fallback [windows, 1, targets]
+
+
+def _last(history: np.ndarray, fallback: np.ndarray, shape: Shape) -> np.ndarray:
+    """The last value known, ever after."""
+    last = carried(history, fallback)[:, -1:]
+    return np.repeat(last, shape.horizon, axis=1)
+
+
+def _season(history: np.ndarray, fallback: np.ndarray, shape: Shape) -> np.ndarray:
+    """The last value known of the same phase of the season; of any, where there is none."""
+    windows, time, targets = history.shape
+    season = shape.season
+    padded = np.full((windows, -(-time // season) * season, targets), np.nan, history.dtype)
+    padded[:, padded.shape[1] - time :] = history
+    turns = padded.reshape(windows, -1, season * targets)
+    latest = carried(turns, np.nan)[:, -1].reshape(windows, season, targets)
+    latest = np.where(np.isnan(latest), carried(history, fallback)[:, -1:], latest)
+    return latest[:, np.arange(shape.horizon) % season]
+
+
+def _drift(history: np.ndarray, fallback: np.ndarray, shape: Shape) -> np.ndarray:
+    """On along the line through the first and the last value known (Hyndman & Athanasopoulos
+    2021, section 5.2)."""
+    time = history.shape[1]
+    known = np.isfinite(history)
+    first, last = known.argmax(axis=1), time - 1 - known[:, ::-1].argmax(axis=1)
+    ends = [np.take_along_axis(history, place[:, np.newaxis], axis=1) for place in (first, last)]
+    slope = (ends[1] - ends[0]) / np.maximum(last - first, 1)[:, np.newaxis]
+    ahead = np.arange(time, time + shape.horizon)[:, np.newaxis] - last[:, np.newaxis]
+    line = ends[1] + slope * ahead
+    return np.where(known.any(axis=1, keepdims=True), line, fallback)
+
+
+NAIVE = {"last_value": _last, "seasonal_naive": _season, "drift": _drift}
