@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # What installing depends on; a change there installs anew.
 MANIFEST := pyproject.toml constraints.txt
 
-.PHONY: help install lint test test-slow sentiment board bench bench-recurrence clean
+.PHONY: help install lint test test-slow sentiment timeseries board bench bench-recurrence clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -45,6 +45,9 @@ test-slow: .venv/.dev ## the slow tests
 
 sentiment: .venv/.app ## train, score and export on IMDb; ARGS="--preset best" for more
 	$(BIN)/python -m apps.sentiment.train $(ARGS)
+
+timeseries: .venv/.app ## train, score and export on electricity demand; ARGS="--dataset weather"
+	$(BIN)/python -m apps.timeseries.train $(ARGS)
 
 board: .venv/.app ## TensorBoard on runs/
 	$(BIN)/tensorboard --logdir runs

@@ -222,8 +222,8 @@ def fit(
     batches: Batches,
     *,
     epochs: int,
-    validate: Validate,
-    monitor: str,
+    validate: Validate | None,
+    monitor: str = "",
     weights: Path,
     history: Path,
     board: Monitor,
@@ -235,7 +235,8 @@ def fit(
     model ends with the best weights.
 
     Args:
-        validate: called after every epoch; its scores are logged.
+        validate: called after every epoch; its scores are logged. None, where all data are
+            trained on: every epoch is then better than the one before.
         monitor: the score that decides which weights are best: higher is better, unless
             `lower_is_better`.
         weights: file of the best weights, rewritten whenever they get better.
@@ -245,6 +246,7 @@ def fit(
     started = time.perf_counter()
     patience = trainer.config.patience or max(2, -(-epochs // 3))
     rows: list[dict[str, float]] = []
+    sign = -1 if lower_is_better else 1
     best, best_epoch, interrupted = -float("inf"), 0, False
     flow = watch_flow(trainer, batches) if trainer.config.gradient_flow else None
     bar = tqdm(total=epochs * batches.steps, desc=label, unit="batch", disable=None)
@@ -252,8 +254,8 @@ def fit(
         for epoch in range(epochs):
             row = run_epoch(trainer, batches, epoch, board, bar)
             with trainer.averaged():
-                scores = validate(trainer.made)
-                score = -scores[monitor] if lower_is_better else scores[monitor]
+                scores = validate(trainer.made) if validate else {}
+                score = sign * scores[monitor] if validate else epoch
                 if score > best:
                     runs.write_whole(weights, lambda path: trainer.model.save_weights(path))
                     best, best_epoch = score, epoch + 1  # now, should Ctrl-C come

@@ -128,20 +128,22 @@ class Forecaster(keras.Model):
         """
         now = tf.shape(inputs["target"])[1]
         past = {"observed": framing.observed(inputs["target"])}
-        known = {}
+        known: Inputs = {}
         for name in ("target", "past", "future"):
             if name in inputs:
                 mean, _ = self.constants(name)
                 last = None if before is None else before[name][:, -1]
                 rows = framing.filled(inputs[name], self.settings.fill, mean, last)
-                past[name], known[name] = rows[:, :now], rows[:, now:]
+                past[name] = rows[:, :now]
+                if name == "future":
+                    known[name] = rows[:, now:]
         past["seconds"], known["seconds"] = inputs["seconds"][:, :now], inputs["seconds"][:, now:]
         return past, known
 
     def tail(self, past: Inputs, before: Inputs | None = None) -> Inputs:
         """The last ``reach`` rows of target, past and future covariates: what a decoder looks
         at beside the state. Where there are fewer, means stand in for those that lack."""
-        tail = {}
+        tail: Inputs = {}
         for name in ("target", "past", "future"):
             if name in past:
                 mean, _ = self.constants(name)
@@ -157,6 +159,15 @@ class Forecaster(keras.Model):
     def reach(self) -> int:
         """Rows that the decoder looks back on directly."""
         return max([self.shape.patch, *self.shape.lags])
+
+    def state_names(self, member: int) -> list[list[str]]:
+        """What the states of each layer are called outside."""
+        sizes = [layer.cell.state_size for layer in self.encoder]
+        counts = [len(size) if isinstance(size, list) else 1 for size in sizes]
+        return [
+            [f"state_{member}_{layer}_{number}" for number in range(count)]
+            for layer, count in enumerate(counts)
+        ]
 
     def encode(
         self, past: Inputs, c: Any, s: Any, states: Any = None, training: bool = False
@@ -303,7 +314,7 @@ def _folded(rows: Any) -> Any:
 
 
 def specification(
-    shape: Shape, roles: Roles, time: int | None, *, batch: int | None = None
+    shape: Shape, roles: Roles, time: int | None = None, *, batch: int | None = None
 ) -> dict[str, tf.TensorSpec]:
     """Names, shapes and types of the inputs, for a history of `time` rows."""
     ahead = None if time is None else time + shape.horizon

@@ -10,6 +10,7 @@ The pinball loss of a level is least at that quantile; twice its mean over level
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from apps.timeseries.config import LEVELS, Loss
@@ -48,3 +49,25 @@ def forecasting(network: Any, kind: Loss) -> Objective:
         return over_time(*flat), {}
 
     return objective
+
+
+def scores(
+    kind: Loss, answers: np.ndarray, truth: np.ndarray, unit: np.ndarray
+) -> dict[str, float]:
+    """Of answers in the targets' unit, over all that is known of the truth.
+
+    Args:
+        answers: ``[windows, horizon, targets, levels or 1]``.
+        truth: ``[windows, horizon, targets]``.
+        unit: the training part's deviation of each target, ``[targets]``.
+
+    Returns:
+        ``loss``, the training's own but with errors in that unit, and ``mae`` in the target's.
+    """
+    known = np.isfinite(truth)
+    each = errors(kind, answers / unit[:, np.newaxis], np.where(known, truth, 0) / unit).numpy()
+    point = answers[..., answers.shape[-1] // 2]
+    return {
+        "loss": float(each[known].mean()),
+        "mae": float(np.abs(truth - point)[known].mean()),
+    }

@@ -1,0 +1,106 @@
+"""What a training run says: what it will do, how it went, and what to type next."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apps.timeseries.config import TimeSeriesConfig
+from apps.timeseries.panel import Cuts, Panel
+from apps.timeseries.shape import Shape
+from common import export
+
+CHECKED = 16  # windows that the exported model is asked again in a clean process
+SHOWN = ("mae", "rmse", "mase", "smape", "crps", "coverage_80", "width_80", "coverage_95")
+
+
+def begin(panel: Panel, shape: Shape, windows: Mapping[str, np.ndarray]) -> None:
+    """Says how the table will be looked at."""
+    roles = panel.roles
+    print(f"forecast {', '.join(roles.targets)}: {shape.horizon} rows from {shape.history}", end="")
+    for names, what in ((roles.past, "past"), (roles.future, "future")):
+        print(f"; {what} covariates {', '.join(names)}" if names else "", end="")
+    counts = " / ".join(f"{len(found):,}" for found in windows.values())
+    print(f"\n{counts} windows to train, validate and test; season of {shape.season} rows")
+
+
+def plan(config: TimeSeriesConfig, shape: Shape, epochs: int, steps: int, folder: Path) -> None:
+    """Says what will be done."""
+    networks = f"{config.members} networks, each of " if config.members > 1 else ""
+    again = ", then as many as were best on both parts" if config.refit else ""
+    print(
+        f"{networks}{config.layers} {config.cell} layer(s) of {config.units} over "
+        f"{shape.history // shape.patch} patches of {shape.patch}, {config.decoder} decoder; at "
+        f"most {epochs} epochs of {steps:,} batches{again}\neverything goes to {folder}",
+        flush=True,
+    )
+
+
+def schema(panel: Panel, cuts: Cuts, shape: Shape) -> dict[str, Any]:
+    """What a table must look like to be forecast by this run; for schema.json."""
+    roles = panel.roles
+    return {
+        "frequency": panel.frequency,
+        "targets": list(roles.targets),
+        "past_covariates": list(roles.past),
+        "future_covariates": list(roles.future),
+        "series": [series.name for series in panel.series],
+        "cuts": {"train": cuts.train, "validation": cuts.validation, "test": cuts.test},
+        **shape.to_json(),
+    }
+
+
+def check_export(path: Path, given: Mapping[str, np.ndarray], expected: np.ndarray) -> float:
+    """Asks the exported model in a process that knows only TensorFlow; returns the largest
+    difference from the `expected` quantiles, in units of their spread.
+
+    Raises:
+        RuntimeError: if they differ by more than rounding.
+    """
+    asked = {name: rows[:CHECKED] for name, rows in given.items()}
+    found = export.answer_in_clean_process(path, "serving_default", asked)["quantiles"]
+    difference = float(np.abs(found - expected[:CHECKED]).max() / (expected.std() + 1e-12))
+    if not np.isfinite(found).all() or difference > 1e-3:
+        raise RuntimeError(f"{path}: the exported model differs by {difference} from the trained")
+    return difference
+
+
+def end(result: dict[str, Any], folder: Path) -> None:
+    """Prints the scores beside the baselines' and the commands to type next."""
+    print(f"\n{result['dataset']}, test part ({result['train_seconds']:.0f} s of training):")
+    rows = {f"{result['cell']} network": result["test"], **result["baselines"]}
+    print("  " + " " * 16 + "".join(f"{name:>13s}" for name in SHOWN))
+    for label, scores in rows.items():
+        print(f"  {label:16s}" + "".join(f"{scores[name]:13.4f}" for name in SHOWN))
+    verdict(result)
+    print(
+        f"\nNext:\n"
+        f"  {command('saved_model_cli')} show --dir {folder / 'export' / '1'} --all\n"
+        f"  make board"
+    )
+
+
+def verdict(result: dict[str, Any]) -> None:
+    """Says whether the network is worth its trouble."""
+    name = result["best_baseline"]
+    ratio, low, high = (result["test"][f"mae_ratio{end}"] for end in ("", "_low", "_high"))
+    if high < 1:
+        word = "better than"
+    elif low > 1:
+        word = "WORSE than"
+    else:
+        word = "NOT clearly different from"
+    print(
+        f"The network is {word} the best baseline, {name}: "
+        f"{ratio:.3f} of its mean absolute error [{low:.3f}, {high:.3f}]."
+    )
+
+
+def command(name: str) -> str:
+    """How to call a program of this Python's environment from the folder one is in."""
+    program = Path(sys.executable).with_name(name)
+    if not program.exists():
+        return name
+    return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else name

@@ -1,0 +1,203 @@
+"""What the exported model does, from raw rows to quantiles in the targets' units."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from apps.timeseries.calibration import residual_quantiles, spread_factors
+from apps.timeseries.config import LEVELS
+from apps.timeseries.model import Forecaster, Inputs, specification
+from apps.timeseries.panel import Forecast
+from common.export import Signature
+
+MIDDLE = LEVELS.index(0.5)
+
+
+@keras.saving.register_keras_serializable(package="apps.timeseries")
+class Correction(keras.layers.Layer):
+    """What the validation part taught about the spread, as weights.
+
+    Of quantiles, ``factors`` ``[levels]``: the distance of each from its neighbour towards the
+    median is multiplied by it. Of a point, ``offsets`` ``[horizon, K, levels]``, added to it.
+
+    Args:
+        horizon: rows.
+        targets: K.
+        of_point: whether the network gives a point, or quantiles.
+    """
+
+    def __init__(self, horizon: int, targets: int, of_point: bool, **kwargs: Any) -> None:
+        super().__init__(trainable=False, **kwargs)
+        self.of_point = of_point
+        shape = (horizon, targets, len(LEVELS)) if of_point else (len(LEVELS),)
+        start = "zeros" if of_point else "ones"
+        self.values = self.add_weight(shape=shape, initializer=start, name="values")
+
+    @classmethod
+    def of(cls, network: Forecaster) -> "Correction":
+        """One that corrects nothing yet."""
+        of_point = network.settings.loss != "pinball"
+        return cls(network.shape.horizon, network.targets, of_point, name="correction")
+
+    def learn(self, said: "Said", truth: np.ndarray) -> None:
+        """Takes from the networks' answers, and what came (``[windows, horizon, K]``, NaN where
+        not known), what the spread should have been (``calibration``)."""
+        z = (truth - said.centre) / said.scale
+        if self.of_point:
+            self.values.assign(residual_quantiles(said.answers[..., 0], z))
+        else:
+            self.values.assign(spread_factors(said.answers, z))
+
+    def call(self, answers: Any) -> Any:
+        """``[batch, horizon, K, levels or 1]`` to ``[batch, horizon, K, levels]``."""
+        values = tf.convert_to_tensor(self.values)
+        if self.of_point:
+            return answers + values
+        steps = (answers[..., 1:] - answers[..., :-1]) * tf.concat(
+            [values[:MIDDLE], values[MIDDLE + 1 :]], axis=0
+        )
+        median = answers[..., MIDDLE : MIDDLE + 1]
+        up = median + tf.cumsum(steps[..., MIDDLE:], axis=-1)
+        down = median - tf.cumsum(steps[..., :MIDDLE], axis=-1, reverse=True)
+        return tf.concat([down, median, up], axis=-1)
+
+
+@dataclass(frozen=True)
+class Said:
+    """Answers of networks at many windows, in their own unit, as NumPy arrays."""
+
+    answers: np.ndarray
+    """``[windows, horizon, K, levels or 1]``, not corrected."""
+    centre: np.ndarray
+    """``[windows, 1, K]``; with `scale` it leads back to the target's unit."""
+    scale: np.ndarray
+
+    def in_units(self) -> np.ndarray:
+        """The answers in the targets' units, not corrected."""
+        c, s = self.centre[..., np.newaxis], self.scale[..., np.newaxis]
+        return c + s * self.answers
+
+    def forecast(self, correction: Correction) -> Forecast:
+        """In the targets' units, corrected."""
+        c, s = self.centre[..., np.newaxis], self.scale[..., np.newaxis]
+        quantiles = [
+            correction(tf.constant(self.answers[i : i + 512])).numpy()
+            for i in range(0, len(self.answers), 512)
+        ]
+        point = Forecaster.point(self.answers)
+        return Forecast(self.centre + self.scale * point, c + s * np.concatenate(quantiles))
+
+
+class Ensemble:
+    r"""Networks as one: quantiles are averaged level by level (Vincent 1912; Lichtendahl et al.
+    2013), :math:`q^\tau = \frac{1}{M} \sum_m q^\tau_m`, which keeps the shape that they agree on.
+
+    Every function can be traced by itself; inputs are those of ``Forecaster``, and the state is a
+    dictionary of tensors, its names beginning with "state".
+    """
+
+    def __init__(self, networks: Sequence[Forecaster], correction: Correction) -> None:
+        self.networks = list(networks)
+        self.correction = correction
+        self.first = networks[0]  # centre, scale and gaps are the same for all
+        self.answer = tf.function(self._answer)
+
+    def _answer(self, inputs: Inputs) -> Inputs:
+        """Of all networks together, in their unit and not corrected: ``answers``, ``centre``,
+        ``scale``."""
+        said = [network(inputs, training=False) for network in self.networks]
+        answers = tf.add_n([one["answers"] for one in said]) / len(said)
+        return {**said[0], "answers": answers}
+
+    def answers(self, batches: tf.data.Dataset) -> Said:
+        """At every window of batches of (inputs, truth)."""
+        parts = [self.answer(inputs) for inputs, _ in batches]
+        names = ("answers", "centre", "scale")
+        return Said(*(np.concatenate([part[name].numpy() for part in parts]) for name in names))
+
+    def forecast(self, inputs: Inputs) -> Inputs:
+        """``quantiles`` ``[batch, horizon, K, levels]``, ``point`` ``[batch, horizon, K]`` and,
+        the same for every batch, ``levels``."""
+        said = self._answer(inputs)
+        return self._finished(said["answers"], said["centre"], said["scale"])
+
+    def start(self, inputs: Inputs) -> Inputs:
+        """As ``forecast``, and the state after the history."""
+        c, s = self.first.normaliser(inputs["target"])
+        return self._continued(inputs, {"state_centre": c, "state_scale": s}, None)
+
+    def step(self, inputs: Inputs) -> Inputs:
+        """A forecast after new rows, and the state after them.
+
+        Args:
+            inputs: of a whole number of patches of new rows (covariates and seconds reach over
+                the horizon after them), and the state. Centre and scale stay those of the
+                start: start anew when the level has moved away.
+        """
+        rows = tf.shape(inputs["target"])[1]
+        patch = self.first.shape.patch
+        message = f"expected new rows in whole patches of {patch}"
+        whole = tf.debugging.Assert((rows % patch == 0) & (rows > 0), [message, rows])
+        with tf.control_dependencies([whole]):
+            target = tf.identity(inputs["target"])
+        before = {name: inputs[f"state_last_{name}"] for name in self._columns()}
+        return self._continued({**inputs, "target": target}, inputs, before)
+
+    def _columns(self) -> dict[str, int]:
+        roles = self.first.roles
+        columns = {"target": roles.targets, "past": roles.past, "future": roles.future}
+        return {name: len(found) for name, found in columns.items() if found}
+
+    def _continued(self, inputs: Inputs, state: Inputs, before: Inputs | None) -> Inputs:
+        c, s = state["state_centre"], state["state_scale"]
+        past, known = self.first.split(inputs, before)
+        tail = self.first.tail(past, before)
+        after = {"state_centre": c, "state_scale": s}
+        after |= {f"state_last_{name}": rows for name, rows in tail.items()}
+        answers = []
+        for member, network in enumerate(self.networks):
+            names = network.state_names(member)
+            held = None
+            if before is not None:
+                held = [[_folded_state(state[name]) for name in layer] for layer in names]
+            states = network.encode(past, c, s, held)
+            for layer, values in zip(names, states, strict=True):
+                shape = [-1, network.targets, network.settings.units]
+                pairs = zip(layer, values, strict=True)
+                after |= {name: tf.reshape(value, shape) for name, value in pairs}
+            answers.append(network.decode(states[-1], tail, known, c, s))
+        mean = tf.add_n(answers) / len(answers)
+        return {**self._finished(mean, c, s), **after}
+
+    def _finished(self, answers: Any, c: Any, s: Any) -> Inputs:
+        corrected = self.correction(answers)
+        quantiles = c[..., tf.newaxis] + s[..., tf.newaxis] * corrected
+        point = c + s * self.first.point(answers)
+        return {"quantiles": quantiles, "point": point, "levels": tf.constant(LEVELS)}
+
+    def signatures(self) -> dict[str, Signature]:
+        """What ``common.export.write`` writes: ``serving_default``, ``start`` and ``step``."""
+        network = self.first
+        shape, roles = network.shape, network.roles
+        inputs = specification(shape, roles)
+        k, units = network.targets, network.settings.units
+        states = {"state_centre": [None, 1, k], "state_scale": [None, 1, k]}
+        for name, columns in self._columns().items():
+            states[f"state_last_{name}"] = [None, network.reach, columns]
+        for member, each in enumerate(self.networks):
+            names = [name for layer in each.state_names(member) for name in layer]
+            states |= {name: [None, k, units] for name in names}
+        held = {name: tf.TensorSpec(shape, tf.float32, name) for name, shape in states.items()}
+        return {
+            "serving_default": (self.forecast, [inputs]),
+            "start": (self.start, [inputs]),
+            "step": (self.step, [{**inputs, **held}]),
+        }
+
+
+def _folded_state(value: Any) -> Any:
+    return tf.reshape(value, [-1, value.shape[-1]])

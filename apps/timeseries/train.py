@@ -1,0 +1,179 @@
+"""Trains, scores and exports a forecaster. Read it from top to bottom: load, build and fit,
+calibrate, evaluate, export.
+
+TensorFlow is imported inside ``run``, so that --help answers at once.
+"""
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any
+
+from apps.timeseries.config import TimeSeriesConfig
+from common.cli import main, start_tensorflow
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    pass
+
+
+def run(config: TimeSeriesConfig) -> dict[str, Any]:
+    """One training run; returns what it writes to metrics.json."""
+    from common import runs
+
+    run = runs.planned("timeseries", config.run_dir)
+    if config.data is not None and not config.data.is_file():
+        raise UserError(f"{config.data}: no such file")
+    start_tensorflow()
+
+    import numpy as np
+
+    from apps.timeseries import (
+        baselines,
+        data,
+        metrics,
+        model,
+        objectives,
+        plots,
+        report,
+        serving,
+        tables,
+        windows,
+    )
+    from apps.timeseries.panel import PARTS, cut, origins
+    from apps.timeseries.shape import shape_of
+    from common import export, training
+    from common.monitoring import Monitor
+    from common.plots import gradient_flow, learning_curves, save
+
+    # Load.
+    strategy = training.set_up(config)
+    loaded = data.load(config.dataset, config.data, config)
+    panel = loaded.panel
+    print("\n".join(tables.describe(panel)))
+    cuts = cut(panel, config.split)
+    shape = shape_of(config, panel, cuts, horizon=loaded.horizon, history=loaded.history)
+    found = {part: origins(panel, cuts, part, shape.history, shape.horizon) for part in PARTS}
+    found["test"] = found["test"][:: config.stride]
+    statistics = windows.statistics(panel, cuts)
+    deviation = statistics["target"][1]
+    batches = {
+        part: windows.WindowBatches(panel, at, shape, config.batch_size)
+        for part, at in {
+            **found,
+            "both": np.concatenate([found["train"], found["validation"]]),
+        }.items()
+    }
+    truth = {part: batches[part].truth() for part in ("validation", "test")}
+    epochs = training.epochs_for(config, batches["train"].steps, least=6, least_steps=1000)
+    report.begin(panel, shape, found)
+    report.plan(config, shape, epochs, batches["train"].steps, run.path)
+
+    # Build and fit: one network after the other on the training part, then each anew on all
+    # that came before the test part, for as many epochs as were best.
+    started = time.perf_counter()
+
+    def fit(member: int, part: str, best: int | None = None) -> tuple[Any, Any]:
+        seed = training.reseed(config, member)
+        with strategy.scope():
+            network = model.build(config, shape, panel.roles, statistics, member)
+        if config.init_from is not None:
+            weights = runs.Run(config.init_from).weights()
+            carried, left = training.init_from(network, weights)
+            network.measure(statistics)
+            print(f"{weights}: {len(carried)} weights carried over, {len(left)} new")
+        if not run.config.exists():  # from here on there is something to keep
+            runs.start(run, "timeseries", config)
+            runs.write_json(run.path / "schema.json", report.schema(panel, cuts, shape))
+        alone = serving.Ensemble([network], serving.Correction.of(network))
+        name = f"member_{member}" if part == "train" else f"refit_{member}"
+        board = Monitor(run.tensorboard / name)
+
+        def validate(step: int) -> dict[str, float]:
+            said = alone.answers(batches["validation"].in_order())
+            shown = said.forecast(alone.correction)
+            picture = plots.fans(panel, found["validation"], shown, shape.history)
+            board.figure("fans", picture, step)
+            return objectives.scores(config.loss, said.in_units(), truth["validation"], deviation)
+
+        fitted = training.fit(
+            training.Trainer(
+                network,
+                objectives.forecasting(network, config.loss),
+                config,
+                steps=epochs * batches[part].steps,
+                strategy=strategy,
+            ),
+            dataclasses.replace(batches[part], seed=seed, teacher=config.teacher_forcing > 0),
+            epochs=best or epochs,
+            validate=None if best else validate,
+            monitor="loss",
+            lower_is_better=True,
+            weights=run.weights(member),
+            history=run.history(member) if part == "train" else run.path / f"{name}.csv",
+            board=board,
+            label=f"network {member + 1} of {config.members}" + (", refit" if best else ""),
+        )
+        return network, fitted
+
+    trained = []
+    for member in range(config.members):
+        trained.append(fit(member, "train"))
+        if trained[-1][1].interrupted:
+            break
+    networks, fits = zip(*trained, strict=True)
+    correction = serving.Correction.of(networks[0])
+    said = serving.Ensemble(networks, correction).answers(batches["validation"].in_order())
+    if config.calibrate or config.loss != "pinball":  # a point has no spread of its own
+        correction.learn(said, truth["validation"])
+    result: dict[str, Any] = {
+        "app": "timeseries",
+        "dataset": panel.name,
+        "cell": config.cell,
+        "parameters": sum(network.count_params() for network in networks),
+        "validation": objectives.scores(
+            config.loss, said.in_units(), truth["validation"], deviation
+        ),
+    }
+    if config.refit and not fits[-1].interrupted:
+        again = [fit(member, "both", best=f.best_epoch) for member, f in enumerate(fits)]
+        networks = tuple(network for network, _ in again)
+    result["train_seconds"] = time.perf_counter() - started
+
+    # Evaluate: the networks and what a sceptic would use instead, at the same origins.
+    ensemble = serving.Ensemble(networks, correction)
+    forecast = ensemble.answers(batches["test"].in_order()).forecast(correction)
+    print("fitting the baselines ...", flush=True)
+    others = baselines.forecasts(panel, cuts, shape, found["test"], seed=config.seed)
+    scales = metrics.scales_at(panel, cuts, shape.season, found["test"])
+    everything = {f"{config.cell} network": forecast, **others}
+    compared = {k: metrics.scores(v, truth["test"], scales) for k, v in everything.items()}
+    result["test"] = compared.pop(f"{config.cell} network")
+    result["baselines"] = compared
+    best = min(compared, key=lambda name: compared[name]["mase"])
+    result["best_baseline"] = best
+    several = scales.seasonal if len(panel.roles.targets) > 1 else None
+    ends = metrics.ratio(forecast, others[best], truth["test"], found["test"], several)
+    for name, value in zip(("mae_ratio", "mae_ratio_low", "mae_ratio_high"), ends, strict=True):
+        result["test"][name] = float(value)
+    save(plots.fans(panel, found["test"], forecast, shape.history), run.plots / "forecasts.png")
+    steps = {k: metrics.by_step(v, truth["test"], scales)["mase"] for k, v in everything.items()}
+    save(plots.error_by_step(steps, "mase", panel), run.plots / "error_by_step.png")
+    observed = {k: metrics.reliability(v, truth["test"]) for k, v in everything.items()}
+    save(plots.reliability(observed), run.plots / "reliability.png")
+    curves = learning_curves(fits[0].history, "mae")
+    save(curves, run.plots / "learning_curves.png")
+    if fits[0].gradient_flow:
+        save(gradient_flow(fits[0].gradient_flow), run.plots / "gradient_flow.png")
+    result["versions"] = runs.versions()
+
+    # Export, and ask the export the same in a process that knows only TensorFlow.
+    export.write([*networks, correction], ensemble.signatures(), run.export)
+    asked = windows.inputs_at(panel, found["test"][: report.CHECKED], shape)
+    result["export_difference"] = report.check_export(run.export, asked, forecast.quantiles)
+    runs.write_json(run.metrics, result)
+    report.end(result, run.path)
+    return result
+
+
+if __name__ == "__main__":
+    main(run, TimeSeriesConfig, prog="python -m apps.timeseries.train")
