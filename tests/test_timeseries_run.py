@@ -23,6 +23,7 @@ def write_table(path: Path, rows: int = 400) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
