@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import tyro
@@ -59,6 +60,14 @@ def start_tensorflow() -> None:
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(nowhere)
+
+
+def command(name: str) -> str:
+    """How to call a program of this Python's environment from the folder one is in."""
+    program = Path(sys.executable).with_name(name)
+    if not program.exists():
+        return name
+    return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else name
 
 
 def parse(

@@ -10,6 +10,7 @@ import pandas as pd
 import tensorflow_datasets as tfds
 
 from apps.sentiment.texts import NO_PARTS, Labelled, Splits, complete, split_file
+from common import catalogue
 from common.data import SPLIT_NAMES, split_rows
 from common.errors import UserError
 
@@ -97,22 +98,9 @@ def load_named(dataset: str) -> Splits:
     Raises:
         UserError: for an unknown name, or a corpus that can't be fetched or has other features.
     """
-    try:
-        builder = tfds.builder(PACKAGED.get(dataset, dataset))
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"--dataset {dataset}: expected {', '.join(PACKAGED)} or a name in the TFDS "
-            f"catalogue ({reason})"
-        ) from None
+    builder = catalogue.find(PACKAGED.get(dataset, dataset), dataset, PACKAGED)
     text, label = _features(builder.info.features, dataset)
-    try:
-        builder.download_and_prepare()
-    except UserError:
-        raise
-    except Exception as error:  # whatever fails between here and a data host, or on the disk
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"--dataset {dataset}: can't be prepared: {reason}") from None
+    catalogue.prepare(builder, dataset)
     parts = {}
     for name in builder.info.splits:
         if name in SPLIT_NAMES:

@@ -1,6 +1,5 @@
 """What a training run says: what it will do, how it went, and what to type next."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from apps.sentiment.config import SentimentConfig
 from apps.sentiment.texts import Splits
 from common import export
+from common.cli import command
 from common.errors import UserError
 
 CHECKED = 32  # texts that the exported model is asked again in a clean process
@@ -102,14 +102,6 @@ def end(result: dict[str, Any], folder: Path) -> None:
         f"  {command('saved_model_cli')} show --dir {folder / 'export' / '1'} --all\n"
         f"  make board"
     )
-
-
-def command(name: str) -> str:
-    """How to call a program of this Python's environment from the folder one is in."""
-    program = Path(sys.executable).with_name(name)
-    if not program.exists():
-        return name
-    return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else name
 
 
 def interval(scores: dict[str, float], name: str) -> str:

@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from apps.timeseries.config import TableConfig
 from apps.timeseries.panel import PARTS, Panel, Roles, cut
 from apps.timeseries.tables import read, to_panel
+from common import catalogue
 from common.data import SPLIT_NAMES
 from common.errors import UserError
 
@@ -202,22 +203,9 @@ def _with_defaults(config: TableConfig, roles: Roles) -> TableConfig:
 
 
 def _prepared(name: str, dataset: str) -> Any:
-    try:
-        builder = tfds.builder(name)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"--dataset {dataset}: expected {', '.join(PACKAGED)} or a name in the TFDS "
-            f"catalogue ({reason})"
-        ) from None
+    builder = catalogue.find(name, dataset, PACKAGED)
     _sequences(builder.info.features, f"--dataset {dataset}")  # before anything is fetched
-    try:
-        builder.download_and_prepare()
-    except UserError:
-        raise
-    except Exception as error:  # whatever fails between here and a data host, or on the disk
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"--dataset {dataset}: can't be prepared: {reason}") from None
+    catalogue.prepare(builder, dataset)
     return builder
 
 

@@ -301,9 +301,14 @@ def rising(raw: tf.Tensor) -> tf.Tensor:
     """
     middle = raw.shape[-1] // 2
     steps = tf.nn.softplus(raw - 2.0)  # narrow at first
-    median = raw[..., middle : middle + 1]
-    up = median + tf.cumsum(steps[..., middle + 1 :], axis=-1)
-    down = median - tf.cumsum(steps[..., :middle], axis=-1, reverse=True)
+    return outward(raw[..., middle : middle + 1], steps[..., :middle], steps[..., middle + 1 :])
+
+
+def outward(median: tf.Tensor, below: tf.Tensor, above: tf.Tensor) -> tf.Tensor:
+    """Quantiles from the median, ``[..., 1]``, and the steps between neighbours on either side
+    of it, in the order of the levels."""
+    up = median + tf.cumsum(above, axis=-1)
+    down = median - tf.cumsum(below, axis=-1, reverse=True)
     return tf.concat([down, median, up], axis=-1)
 
 

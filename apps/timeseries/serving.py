@@ -8,13 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from apps.timeseries.calibration import residual_quantiles, spread_factors
+from apps.timeseries.calibration import MEDIAN, residual_quantiles, spread_factors
 from apps.timeseries.config import LEVELS
-from apps.timeseries.model import Forecaster, Inputs, specification
+from apps.timeseries.model import Forecaster, Inputs, outward, specification
 from apps.timeseries.panel import Forecast
 from common.export import Signature
-
-MIDDLE = LEVELS.index(0.5)
 
 
 @keras.saving.register_keras_serializable(package="apps.timeseries")
@@ -57,13 +55,10 @@ class Correction(keras.layers.Layer):
         values = tf.convert_to_tensor(self.values)
         if self.of_point:
             return answers + values
-        steps = (answers[..., 1:] - answers[..., :-1]) * tf.concat(
-            [values[:MIDDLE], values[MIDDLE + 1 :]], axis=0
-        )
-        median = answers[..., MIDDLE : MIDDLE + 1]
-        up = median + tf.cumsum(steps[..., MIDDLE:], axis=-1)
-        down = median - tf.cumsum(steps[..., :MIDDLE], axis=-1, reverse=True)
-        return tf.concat([down, median, up], axis=-1)
+        steps = answers[..., 1:] - answers[..., :-1]
+        below = steps[..., :MEDIAN] * values[:MEDIAN]
+        above = steps[..., MEDIAN:] * values[MEDIAN + 1 :]
+        return outward(answers[..., MEDIAN : MEDIAN + 1], below, above)
 
 
 @dataclass(frozen=True)

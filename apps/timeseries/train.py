@@ -6,14 +6,11 @@ TensorFlow is imported inside ``run``, so that --help answers at once.
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from apps.timeseries.config import TimeSeriesConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 
 def run(config: TimeSeriesConfig) -> dict[str, Any]:

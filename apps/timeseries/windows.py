@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from apps.timeseries.panel import Cuts, Panel, gather
 from apps.timeseries.shape import Shape
+from apps.timeseries.standardise import before, moments
 
 Arrays = dict[str, np.ndarray]
 
@@ -15,15 +16,15 @@ Arrays = dict[str, np.ndarray]
 def inputs_at(panel: Panel, origins: np.ndarray, shape: Shape) -> Arrays:
     """What a forecaster is given at each origin: raw rows, by name of input, and nothing of
     the target after it."""
-    before, after = -shape.history, shape.horizon
+    begin, end = -shape.history, shape.horizon
     found = {
-        "target": gather(panel, origins, before, 0, "target"),
-        "seconds": gather(panel, origins, before, after, "seconds"),
+        "target": gather(panel, origins, begin, 0, "target"),
+        "seconds": gather(panel, origins, begin, end, "seconds"),
     }
     if panel.roles.past:
-        found["past"] = gather(panel, origins, before, 0, "past")
+        found["past"] = gather(panel, origins, begin, 0, "past")
     if panel.roles.future:
-        found["future"] = gather(panel, origins, before, after, "future")
+        found["future"] = gather(panel, origins, begin, end, "future")
     return found
 
 
@@ -35,17 +36,12 @@ def truth_at(panel: Panel, origins: np.ndarray, shape: Shape) -> np.ndarray:
 def statistics(panel: Panel, cuts: Cuts) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Mean and deviation of each column of the training part, by name of input; 0 and 1 where
     it has no known value, and deviation 1 where it stands still."""
-    first, last = cuts.bounds("train")
+    known = before(panel, cuts.train)
     found = {}
     for name in ("target", "past", "future"):
-        parts = [
-            getattr(series, name)[(series.seconds >= first) & (series.seconds < last)]
-            for series in panel.series
-        ]
-        rows = np.ma.masked_invalid(np.concatenate(parts).astype(np.float64))
-        mean, deviation = np.ma.filled(rows.mean(0), 0.0), np.ma.filled(rows.std(0), 0.0)
-        deviation = np.where(deviation > 0, deviation, 1.0)
-        found[name] = (mean.astype(np.float32), deviation.astype(np.float32))
+        rows = [getattr(series, name) for series in known]
+        mean, deviation = moments([np.concatenate(rows)])
+        found[name] = (mean[0].astype(np.float32), deviation[0].astype(np.float32))
     return found
 
 
