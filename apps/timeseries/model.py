@@ -113,7 +113,9 @@ class Forecaster(keras.Model):
         """Centre and scale of each window, ``[batch, 1, K]``."""
         settings = self.settings
         mean, deviation = self.constants("target")
-        return framing.normaliser(target, settings.centre, settings.scale, mean, deviation)
+        return framing.normaliser(
+            target, settings.centre, settings.scale or "training", mean, deviation
+        )
 
     def constants(self, name: str) -> tuple[Any, Any]:
         """Mean and deviation in the training part, ``[columns]`` each."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from apps.timeseries.config import LEVELS
 from apps.timeseries.frequency import step_of
 from common.errors import UserError
 
@@ -160,3 +161,8 @@ class Forecast:
     """``[windows, horizon, targets]``."""
     quantiles: np.ndarray
     """``[windows, horizon, targets, levels]``, of ``config.LEVELS``, rising."""
+
+    @classmethod
+    def certain(cls, point: np.ndarray) -> "Forecast":
+        """A point that claims to be all quantiles at once: for its point scores only."""
+        return cls(point, np.repeat(point[..., np.newaxis], len(LEVELS), axis=-1))
