@@ -55,7 +55,7 @@ class TimeSeriesConfig(TrainConfig, TableConfig):
     dataset: str = "electricity"
     """electricity, weather or stocks; or a TFDS dataset of tables, with --target."""
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
-    """Parts by time: training, validation, test; as shares, or as numbers of rows."""
+    """Parts by time: training, validation, test; as shares, per cent, or numbers of rows."""
     horizon: int | None = None
     """Rows to forecast. Default: a day of shorter steps, of at most 96 rows; two weeks of days;
     a year of months."""

@@ -84,8 +84,9 @@ def cut(panel: Panel, split: tuple[float, float, float]) -> Cuts:
 
     Args:
         split: sizes of training, validation and test part: as shares of all rows (they are
-            scaled to sum to 1), or, where all are whole numbers above 1, as numbers of rows
-            from the beginning; rows after the last part are not used.
+            scaled to sum to 1), in per cent (they sum to 100), or, where all are whole numbers
+            above 1, as numbers of rows from the beginning; rows after the last part are not
+            used.
 
     Raises:
         UserError: for sizes that can't be, or more rows than there are.
@@ -94,7 +95,7 @@ def cut(panel: Panel, split: tuple[float, float, float]) -> Cuts:
     shown = " ".join(f"{size:g}" for size in split)
     if not all(0 < size < np.inf for size in split):
         raise UserError(f"--split {shown}: expected three sizes above 0")
-    if min(split) > 1:
+    if min(split) > 1 and sum(split) != 100:
         if any(size != int(size) for size in split) or sum(split) > len(grid):
             raise UserError(
                 f"--split {shown}: expected three whole numbers of rows, {len(grid):,} together "
