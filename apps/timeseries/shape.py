@@ -36,7 +36,7 @@ def shape_of(config: TimeSeriesConfig, panel: Panel, cuts: Cuts) -> Shape:
     Raises:
         UserError: if they don't fit together, or the table is too short for them.
     """
-    turns = _turns(panel)
+    turns = turns_of(panel)
     default = next((rows for rows in _horizons(turns) if rows >= 10), 24)
     horizon = config.horizon or min(default, 96)
     history = config.history or _history(horizon, list(turns.values()))
@@ -73,7 +73,7 @@ def shape_of(config: TimeSeriesConfig, panel: Panel, cuts: Cuts) -> Shape:
     )
 
 
-def _turns(panel: Panel) -> dict[int, int]:
+def turns_of(panel: Panel) -> dict[int, int]:
     """Seconds of day, week and year -> rows in them, where there are at least two."""
     step = panel.step
     turns = {seconds: round(seconds / step) for seconds in (DAY, WEEK, YEAR)}
