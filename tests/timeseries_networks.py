@@ -30,7 +30,8 @@ def _forecaster(member: int, policy: str, settings: tuple[tuple[str, Any], ...])
     network = model.build(config, SHAPE, PANEL.roles, windows.statistics(PANEL, CUTS), member)
     rng = np.random.default_rng(member)
     for variable in network.trainable_variables:
-        variable.assign(rng.normal(scale=0.4, size=variable.shape))
+        scale = 0.05 if "linear" in variable.path else 0.4  # a linear layer adds a whole history
+        variable.assign(rng.normal(scale=scale, size=variable.shape))
     return network
 
 

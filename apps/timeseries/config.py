@@ -87,6 +87,8 @@ class TimeSeriesConfig(TrainConfig, TableConfig):
     """Rate of dropout before the recurrence and before the readout."""
     seasonal_lags: bool = True
     """Show the decoder the values a day and a week before each step, where there are some."""
+    linear: bool = True
+    """Add a linear forecast from the history, learnt beside the recurrence (as in LSTNet)."""
     members: int = 3
     """Train so many networks, one after the other, and average their quantiles."""
     refit: bool = True

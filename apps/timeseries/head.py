@@ -1,13 +1,12 @@
 r"""From what the decoder says of each patch to the quantiles of its rows, which can't cross.
 
-A small network sees r, of the patch, beside :math:`d_t`, what is known of row t itself; its
-answer a is added to a forecast from the values :math:`z_{t-l}` at the seasonal lags
-:math:`l \in \Lambda`. The middle one of the answers is the median, the others are steps away
-from it, which are positive:
+A small network sees r, of the patch, beside :math:`d_t`, what is known of row t itself. The
+middle one of its answers a, added to what a linear forecast f says, is the median; the others are
+steps away from it, which are positive:
 
 .. math::
     a_t &= A\,\mathrm{relu}(H [\mathrm{relu}(R r), d_t]) \\
-    q_t^k &= a_t^k + \textstyle\sum_l w_l z_{t-l} && \text{k in the middle} \\
+    q_t^k &= f_t + a_t^k && \text{k in the middle} \\
     q_t^{k \pm 1} &= q_t^k \pm \mathrm{softplus}(a_t^{k \pm 1} - 2)
 """
 
@@ -27,10 +26,9 @@ class Head(keras.layers.Layer):
     Args:
         loss: that the answers learn from.
         patch: rows of a patch.
-        lags: how many values of seasons before each row is shown.
     """
 
-    def __init__(self, loss: Loss, patch: int, lags: int, **kwargs: Any) -> None:
+    def __init__(self, loss: Loss, patch: int, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.rows = keras.layers.Dense(patch * ROW, "relu", name="rows")
         self.hidden = keras.layers.Dense(2 * ROW, "relu", name="hidden")
@@ -38,24 +36,19 @@ class Head(keras.layers.Layer):
         self.answer = keras.layers.Dense(
             answers, kernel_initializer="zeros", dtype="float32", name="answer"
         )
-        share = keras.initializers.Constant(1 / max(1, lags))
-        self.seasonal = keras.layers.Dense(
-            1, use_bias=False, kernel_initializer=share, dtype="float32", name="seasonal"
-        )
 
-    def call(self, said: Any, own: Any, seasons: Any) -> Any:
+    def call(self, said: Any, own: Any, linear: Any) -> Any:
         """``[batch, rows, levels or 1]`` float32.
 
         Args:
             said: ``[batch, patches, units]``.
             own: ``[batch, rows, features]``, what is known of each row.
-            seasons: ``[batch, rows, lags]``, values of seasons before each row.
+            linear: ``[batch, rows, 1]``, a forecast to begin with.
         """
         rows = tf.reshape(self.rows(said), [tf.shape(said)[0], -1, ROW])
         rows = self.hidden(tf.concat([rows, tf.cast(own, rows.dtype)], axis=-1))
         raw = self.answer(rows)
-        if seasons.shape[-1]:  # a seasonal forecast to begin with
-            raw += tf.pad(self.seasonal(seasons), [[0, 0], [0, 0], [raw.shape[-1] // 2] * 2])
+        raw += tf.pad(linear, [[0, 0], [0, 0], [raw.shape[-1] // 2] * 2])
         return rising(raw) if raw.shape[-1] > 1 else raw
 
 

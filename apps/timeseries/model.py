@@ -10,7 +10,11 @@ patches of the horizon, of which covariates and calendar are known:
     r_j &= \mathrm{cell}'(D [d_j, \hat z_{j-1}], r_{j-1}), \quad r_0 = s_n
         && \text{autoregressive (Sutskever et al. 2014)}
 
-and a head (``apps.timeseries.head``) makes quantiles of it that can't cross.
+and a head (``apps.timeseries.head``) makes quantiles of it that can't cross. It begins from a
+linear forecast, of the seasonal lags :math:`\Lambda` and, as in LSTNet (Lai et al. 2018) and
+DLinear (Zeng et al. 2023), of the whole history, W zero at first:
+
+.. math:: f_t = \sum_{l \in \Lambda} w_l z_{t-l} + \sum_i W_{ti} z_i + b_t
 """
 
 from typing import Any
@@ -68,7 +72,15 @@ class Forecaster(keras.Model):
         self.places = keras.layers.Embedding(shape.horizon // patch, width, name="places")
         self.which = keras.layers.Embedding(len(roles.targets), width, name="which")
         self.decoder = make_cell(config.cell, width, name="decoder")
-        self.head = Head(config.loss, patch, len(shape.lags), name="head")
+        self.head = Head(config.loss, patch, name="head")
+        whole = {"dtype": "float32", "autocast": False}
+        share = keras.initializers.Constant(1 / max(1, len(shape.lags)))
+        self.seasonal = keras.layers.Dense(
+            1, use_bias=False, kernel_initializer=share, name="seasonal", **whole
+        )
+        self.linear = keras.layers.Dense(
+            shape.horizon, kernel_initializer="zeros", name="linear", **whole
+        )
         self.drop = keras.layers.Dropout(config.dropout)
         if config.teacher_forcing:
             self.coin = keras.random.SeedGenerator()
@@ -155,7 +167,8 @@ class Forecaster(keras.Model):
     @property
     def reach(self) -> int:
         """Rows that the decoder looks back on directly."""
-        return max([self.shape.patch, *self.shape.lags])
+        history = self.shape.history if self.settings.linear else self.shape.patch
+        return max([history, *self.shape.lags])
 
     def state_names(self, member: int) -> list[list[str]]:
         """What the states of each layer are called outside."""
@@ -197,17 +210,18 @@ class Forecaster(keras.Model):
         encoder's last layer; `teacher` has true values for the autoregressive form."""
         z = _folded((tail["target"] - c) / s)
         seasons = self._a_season_before(z)
+        linear = self._linear(z, seasons)
         own = [seasons, self._repeated(known)]
         if "future" in known:
             future = self._standard("future", tail["future"])
             own.append(tf.repeat(self._a_season_before(future), self.targets, axis=0))
         own = tf.concat(own, axis=-1)
         if self.settings.decoder == "direct":
-            answers = self._all_at_once(states, own, seasons, training)
+            answers = self._all_at_once(states, own, linear, training)
         else:
             true = None if teacher is None else _folded((teacher - c) / s)
             last = z[:, -self.shape.patch :]
-            answers = self._one_by_one(states, own, seasons, last, true, training)
+            answers = self._one_by_one(states, own, linear, last, true, training)
         width = answers.shape[-1]
         answers = tf.reshape(answers, [-1, self.targets, self.shape.horizon, width])
         return tf.transpose(answers, [0, 2, 1, 3])
@@ -220,7 +234,16 @@ class Forecaster(keras.Model):
         nothing = tf.zeros([tf.shape(rows)[0], horizon, 0], rows.dtype)
         return tf.concat([nothing, *(rows[:, t : t + horizon] for t in starts)], axis=-1)
 
-    def _all_at_once(self, states: list[Any], own: Any, seasons: Any, training: bool) -> Any:
+    def _linear(self, z: Any, seasons: Any) -> Any:
+        """A forecast to begin with, ``[batch * K, horizon, 1]``."""
+        found = tf.zeros([tf.shape(z)[0], self.shape.horizon, 1])
+        if self.shape.lags:
+            found += self.seasonal(seasons)
+        if self.settings.linear:
+            found += self.linear(z[:, :, 0])[..., tf.newaxis]
+        return found
+
+    def _all_at_once(self, states: list[Any], own: Any, linear: Any, training: bool) -> Any:
         """Every patch of the horizon is one step away from the encoder's last state."""
         asked = self.question(framing.patches(own, self.shape.patch))
         asked = self._placed(asked, tf.range(self.places.input_dim))
@@ -228,10 +251,10 @@ class Forecaster(keras.Model):
         flat = tf.reshape(self.drop(asked, training=training), [-1, self.settings.units])
         said, _ = self.decoder(flat, [tf.repeat(state, steps, axis=0) for state in states])
         said = tf.reshape(said, [-1, steps, self.settings.units])
-        return self.head(self.drop(said, training=training), own, seasons)
+        return self.head(self.drop(said, training=training), own, linear)
 
     def _one_by_one(
-        self, states: list[Any], own: Any, seasons: Any, last: Any, true: Any, training: bool
+        self, states: list[Any], own: Any, linear: Any, last: Any, true: Any, training: bool
     ) -> Any:
         """Each patch is fed with the one before: what was said of it, or what is `true`."""
         patch = self.shape.patch
@@ -247,7 +270,7 @@ class Forecaster(keras.Model):
             asked = self.drop(self._placed(asked, [number]), training=training)
             said, states = self.decoder(asked[:, 0], states)
             said_of = self.drop(said[:, tf.newaxis], training=training)
-            answers = self.head(said_of, own[:, here], seasons[:, here])
+            answers = self.head(said_of, own[:, here], linear[:, here])
             found.append(answers)
             last = tf.cast(point(answers)[..., tf.newaxis], last.dtype)
             if forced is not None:
