@@ -11,6 +11,7 @@ from tests.commands import command, refusal
 
 TRAIN = "apps.timeseries.train"
 SMALL = ["--units", 6, "--epochs", 2, "--members", 2, "--horizon", 6, "--history", 24]
+QUICK = ["--epochs", 1, "--members", 1, "--batch-size", 256]
 
 
 def write_table(path: Path, rows: int = 400) -> Path:
@@ -23,13 +24,16 @@ def write_table(path: Path, rows: int = 400) -> Path:
     return path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
-        ["--future-covariates", "warmth"],
-        ["--past-covariates", "warmth", "--loss", "mse", "--decoder", "autoregressive"],
+        ["--future-covariates", "warmth", *QUICK, "--no-refit"],
+        pytest.param(
+            ["--past-covariates", "warmth", "--loss", "mse", "--decoder", "autoregressive"],
+            marks=pytest.mark.slow,
+        ),
     ],
+    ids=["quick", "whole"],
 )
 def test_a_run_ends_with_scores_and_an_export_that_steps(tmp_path: Path, words: list) -> None:
     import tensorflow as tf
@@ -68,6 +72,28 @@ def test_a_run_ends_with_scores_and_an_export_that_steps(tmp_path: Path, words: 
     twice = loaded.signatures["step"](**given(48 + patch, 48 + 2 * patch), **between)
     once = loaded.signatures["step"](**given(48, 48 + 2 * patch), **state)
     np.testing.assert_allclose(twice["quantiles"], once["quantiles"], rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--precision", "mixed_bfloat16", "--members", 2],
+        ["--precision", "mixed_float16", "--decoder", "autoregressive", "--teacher-forcing", 0.5],
+        ["--jit", "--decoder", "autoregressive", "--teacher-forcing", 0.5],
+        ["--strategy", "mirrored"],
+    ],
+    ids=lambda words: " ".join(map(str, words)),
+)
+def test_every_way_of_training_ends_with_scores_and_an_export(words: list, tmp_path: Path) -> None:
+    table, folder = write_table(tmp_path / "sales.csv"), tmp_path / "run"
+    answer = command(
+        TRAIN, "--data", table, "--target", "sales", "--run-dir", folder, *SMALL, *QUICK, *words
+    )
+    assert answer.code == 0, answer.err
+    result = json.loads((folder / "metrics.json").read_text())
+    assert 0 < result["test"]["mae"] < 30
+    assert result["export_difference"] < 1e-3
 
 
 def test_a_table_that_is_too_short_is_refused(tmp_path: Path) -> None:
