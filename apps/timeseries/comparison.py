@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from apps.timeseries import metrics, plots
 from apps.timeseries.panel import Forecast, Panel
-from common.plots import save
-from common.runs import Run
+from apps.timeseries.shape import Shape
 
 Scores = dict[str, float]
 
@@ -39,22 +39,23 @@ def compare(
     return metrics.scores(forecast, truth, scales), compared
 
 
-def draw(
+def pictures(
     panel: Panel,
     origins: np.ndarray,
     forecasts: Mapping[str, Forecast],
     truth: np.ndarray,
     scales: metrics.Scales,
-    history: int,
-    run: Run,
-) -> None:
-    """forecasts.png of the first of `forecasts`; error_by_step.png and reliability.png of all."""
+    shape: Shape,
+) -> dict[str, Figure]:
+    """``forecasts`` of the first of them; ``error_by_step`` and ``reliability`` of all."""
     first = next(iter(forecasts.values()))
-    save(plots.fans(panel, origins, first, history), run.plots / "forecasts.png")
     steps = {k: metrics.by_step(v, truth, scales)["mase"] for k, v in forecasts.items()}
-    save(plots.error_by_step(steps, "mase", panel), run.plots / "error_by_step.png")
     observed = {k: metrics.reliability(v, truth) for k, v in forecasts.items()}
-    save(plots.reliability(observed), run.plots / "reliability.png")
+    return {
+        "forecasts": plots.fans(panel, origins, first, shape.history),
+        "error_by_step": plots.error_by_step(steps, "mase", panel),
+        "reliability": plots.reliability(observed),
+    }
 
 
 def verdict(name: str, scores: Scores) -> str:

@@ -32,7 +32,6 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         metrics,
         model,
         objectives,
-        plots,
         report,
         serving,
         tables,
@@ -63,7 +62,8 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         }.items()
     }
     truth = {part: batches[part].truth() for part in ("validation", "test")}
-    epochs = training.epochs_for(config, batches["train"].steps, least=6, least_steps=1000)
+    scales = {k: metrics.scales_at(panel, cuts, shape.season, found[k]) for k in truth}
+    epochs = training.epochs_for(config, batches["train"].steps, least=6, least_steps=2000)
     report.begin(panel, shape, found)
     report.plan(config, shape, epochs, batches["train"].steps, run.path)
 
@@ -90,8 +90,16 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         def validate(step: int) -> dict[str, float]:
             said = alone.answers(batches["validation"].in_order())
             shown = said.forecast(alone.correction)
-            picture = plots.fans(panel, found["validation"], shown, shape.history)
-            board.figure("fans", picture, step)
+            pictures = comparison.pictures(
+                panel,
+                found["validation"],
+                {"network": shown},
+                truth["validation"],
+                scales["validation"],
+                shape,
+            )
+            for picture, figure in pictures.items():
+                board.figure(picture, figure, step)
             return objectives.scores(config.loss, said.in_units(), truth["validation"], deviation)
 
         fitted = training.fit(
@@ -143,13 +151,16 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
     forecast = ensemble.answers(batches["test"].in_order()).forecast(correction)
     print("fitting the baselines ...", flush=True)
     others = baselines.forecasts(panel, cuts, shape, found["test"], seed=config.seed)
-    scales = metrics.scales_at(panel, cuts, shape.season, found["test"])
     result["test"], result["baselines"] = comparison.compare(
-        forecast, others, truth["test"], found["test"], scales
+        forecast, others, truth["test"], found["test"], scales["test"]
     )
     result["best_baseline"] = min(others, key=lambda name: result["baselines"][name]["mase"])
     everything = {f"{config.cell} network": forecast, **others}
-    comparison.draw(panel, found["test"], everything, truth["test"], scales, shape.history, run)
+    pictures = comparison.pictures(
+        panel, found["test"], everything, truth["test"], scales["test"], shape
+    )
+    for picture, figure in pictures.items():
+        save(figure, run.plots / f"{picture}.png")
     curves = learning_curves(fits[0].history, "mae")
     save(curves, run.plots / "learning_curves.png")
     if fits[0].gradient_flow:
