@@ -1,5 +1,6 @@
 """Forecasts what follows on the last rows of a table, with an exported model."""
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from apps.timeseries.config import PredictConfig
@@ -27,9 +28,12 @@ def run(config: PredictConfig) -> None:
             raise UserError(f"{flag} {path}: no such folder")
     if png == config.out:
         raise UserError(f"--out {config.out}: expected a table's name, such as forecast.csv")
+    start_tensorflow()  # only now: the errors above come without the wait
 
     from apps.timeseries import plots, recent, tables
     from apps.timeseries.schema import Schema
+    from common import export
+    from common.plots import save
 
     settings, schema = runs.read_config(finished), Schema.read(finished)
     like = schema.table(
@@ -39,16 +43,12 @@ def run(config: PredictConfig) -> None:
     panel = tables.to_panel(tables.read(config.data), str(config.data), like)
     panel, origins = recent.ready(panel, schema)
     print("\n".join(tables.describe(recent.history_of(panel, origins))), flush=True)
-    start_tensorflow()  # only now: the errors above come without the wait
-
-    from common import export
-    from common.plots import save
-
     model = export.load(finished.export)
     forecast = ask(model, panel, origins, schema.shape)
     table = written(panel, origins, forecast)
     runs.write_whole(config.out, lambda neighbour: table.to_csv(neighbour, index=False))
-    save(plots.forecast(panel, origins, forecast, schema.shape.history), png)
+    named = dataclasses.replace(panel, name=config.data.name)
+    save(plots.forecast(named, origins, forecast, schema.shape.history), png)
     print(f"{len(table):,} rows written to {config.out}; picture: {png}")
 
 
