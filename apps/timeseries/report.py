@@ -54,8 +54,9 @@ def check_export(path: Path, given: Mapping[str, np.ndarray], expected: np.ndarr
     return difference
 
 
-def end(result: dict[str, Any], folder: Path) -> None:
-    """Prints the scores beside the baselines' and the commands to type next."""
+def end(result: dict[str, Any], folder: Path, *, several: bool) -> None:
+    """Prints the scores beside the baselines' and the commands to type next; of `several`
+    targets what is comparable between them as well."""
     print(f"\n{result['dataset']}, test part ({result['train_seconds']:.0f} s of training):")
     rows = {f"{result['cell']} network": result["test"], **result["baselines"]}
     head = "".join(f"{name:>13s}" for name in SHOWN)
@@ -63,6 +64,9 @@ def end(result: dict[str, Any], folder: Path) -> None:
     for label, scores in rows.items():
         shown = "".join(f"{scores[name]:13.4f}" for name in SHOWN)
         print(f"  {label:16s}{shown}  {ratio(scores)}".rstrip())
+    if several:
+        each = ", ".join(f"{label} {scores['scaled_mse']:.4f}" for label, scores in rows.items())
+        print(f"  standardised by the training part, MSE: {each}")
     best = result["best_baseline"]
     print(verdict(f"the best baseline, {best}", result["baselines"][best]))
     python = command("python")

@@ -172,7 +172,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
     asked = windows.inputs_at(panel, found["test"][: report.CHECKED], shape)
     result["export_difference"] = report.check_export(run.export, asked, forecast.quantiles)
     runs.write_json(run.metrics, result)
-    report.end(result, run.path)
+    report.end(result, run.path, several=len(panel.roles.targets) > 1)
     return result
 
 
