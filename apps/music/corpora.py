@@ -91,14 +91,13 @@ def _in_parallel(paths: Sequence[Path], parse: Callable[[Path], Found]) -> Found
     context = multiprocessing.get_context("spawn")
     workers = min(os.cpu_count() or 1, -(-len(paths) // 4))
     largest_first = sorted(range(len(paths)), key=lambda i: -paths[i].stat().st_size)
-    found: dict[int, Found] = {}
+    ordered = [paths[i] for i in largest_first]
     if workers == 1:
-        results = map(parse, (paths[i] for i in largest_first))
-        found = dict(zip(largest_first, _shown(results, len(paths)), strict=True))
+        results = list(_shown(map(parse, ordered), len(paths)))
     else:
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            results = pool.map(parse, (paths[i] for i in largest_first))
-            found = dict(zip(largest_first, _shown(results, len(paths)), strict=True))
+            results = list(_shown(pool.map(parse, ordered), len(paths)))
+    found = dict(zip(largest_first, results, strict=True))
     for number in range(len(paths)):
         pieces += found[number][0]
         refused += found[number][1]

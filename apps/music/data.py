@@ -109,7 +109,7 @@ def _named(dataset: str) -> Corpus:
     if features is None or not {"frames", "bar", "offset"} <= set(features):
         found = ", ".join(features) if features else "none"
         raise UserError(
-            f"--dataset {dataset}: expected the features name, frames, bar and offset, found {found}"
+            f"--dataset {dataset}: expected features name, frames, bar and offset, found {found}"
         )
     catalogue.prepare(builder, dataset)
     parts = [
@@ -124,4 +124,5 @@ def _named(dataset: str) -> Corpus:
 
 def _corpus(name: str, parts: Sequence[Sequence[Piece]], resolution: int) -> Corpus:
     articulated = any((piece.frames == HELD).any() for part in parts for piece in part)
-    return Corpus(name, *map(tuple, parts), resolution=resolution, articulated=articulated)
+    train, validation, test = map(tuple, parts)
+    return Corpus(name, train, validation, test, resolution, articulated)
