@@ -133,5 +133,15 @@ class EvaluateConfig:
     """A folder of MIDI or MusicXML files, all of them; or a piano-roll file, its test part."""
     strict: bool = False
     """Refuse a folder with a file in it that can't be used, instead of naming and skipping it."""
+    compose: int = 0
+    """Compose so many pieces, as long as the test pieces, and lay them beside the corpus."""
+    temperature: float = 1.0
+    """Of --compose."""
     out: Path | None = None
     """Where to write the scores as JSON."""
+
+    def __post_init__(self) -> None:
+        if self.compose < 0:
+            raise UserError(f"--compose {self.compose}: expected 0 or above")
+        if not self.temperature > 0:
+            raise UserError(f"--temperature {self.temperature}: expected a value above 0")

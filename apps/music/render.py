@@ -10,6 +10,7 @@ from common import runs
 
 RATE = 22_050
 VELOCITY = 80
+TEMPO = 80.0
 ORGAN = "Church Organ"
 PARTIALS = (1.0, 0.5, 0.25, 0.12, 0.06)
 """Loudness of the harmonics of the sound."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from apps.music.config import MusicConfig
 from apps.music.pieces import Corpus, Piece
-from apps.music.serving import asked
+from apps.music.settings import Settings, asked
 from common import export
 from common.cli import command
 
@@ -38,14 +38,14 @@ def plan(config: MusicConfig, epochs: int, steps: int, folder: Path) -> None:
     )
 
 
-def check_export(path: Path, piece: Piece, expected: np.ndarray) -> float:
+def check_export(path: Path, piece: Piece, settings: Settings, expected: np.ndarray) -> float:
     """Asks the exported model in a process that knows only TensorFlow; returns the largest
     difference from the `expected` losses, in nats a frame.
 
     Raises:
         RuntimeError: if they differ by more than rounding.
     """
-    found = export.answer_in_clean_process(path, "score", asked(piece))["nll"][0]
+    found = export.answer_in_clean_process(path, "score", asked(piece, settings))["nll"][0]
     difference = float(np.abs(found - expected).max())
     if not np.isfinite(found).all() or difference > 1e-3 * max(1.0, float(expected.max())):
         raise RuntimeError(f"{path}: the exported model differs by {difference} from the trained")

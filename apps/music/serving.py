@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from apps.music import density, sampling
 from apps.music.model import Composer
-from apps.music.pieces import KEYS, Piece
+from apps.music.pieces import KEYS, Corpus, Piece
 from apps.music.rolls import RollBatches
+from apps.music.settings import draw
 from common.export import Signature
 
 Outputs = dict[str, tf.Tensor]
@@ -82,11 +83,21 @@ class Ensemble:
             answers.append(network.density(context, before, known))
         return density.mean(answers)
 
+    def sample(self, corpus: Corpus, steps: int) -> Piece:
+        """A piece from nothing, in the metre that the corpus has most of; always drawn by the
+        same seed, so that one hears a model change."""
+        bars = [piece.bar for piece in corpus.train]
+        bar = max(set(bars), key=bars.count)
+        nothing = tf.zeros([1, 0, KEYS], tf.int32)
+        roll = self.compose(nothing, tf.constant(steps), **draw(bar=bar))["roll"]
+        return Piece("composed", roll.numpy()[0].astype(np.uint8), bar)
+
     def score(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor) -> Outputs:
-        """``nll`` ``[batch, time]``: nats of each frame given those before it."""
+        """Given what stands before each frame: ``nll`` ``[batch, time]``, its nats, and
+        ``likeliest`` ``[batch, time, 88]``, the frame that was expected, key by key."""
         clock = _clock(tf.range(tf.shape(roll)[1]), bar, offset)
         clock = tf.tile(clock[tf.newaxis], [tf.shape(roll)[0], 1, 1])
-        return {"nll": self._losses(roll, clock)}
+        return {"nll": self._losses(roll, clock), "likeliest": self._guesses(roll, clock)}
 
     def generate(
         self,
@@ -242,12 +253,3 @@ def _clock(frames: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
     """As ``pieces.clock``, of frames by number: ``[time, 2]``."""
     places = tf.where(bar > 0, (frames + offset) % tf.maximum(bar, 1) + 1, 0)
     return tf.stack([places, tf.fill(tf.shape(frames), bar)], axis=1)
-
-
-def asked(piece: Piece) -> dict[str, np.ndarray]:
-    """A piece as the inputs of ``score``."""
-    return {
-        "roll": piece.frames[np.newaxis].astype(np.int32),
-        "bar": np.array(piece.bar, np.int32),
-        "offset": np.array(piece.offset, np.int32),
-    }

@@ -12,6 +12,8 @@ from apps.music.config import PRESETS, MusicConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
+FRAMES = 3_000_000
+"""Frames that a training sees where --epochs leaves it open."""
 LISTENED = 64
 """Quarter notes that TensorBoard gets to hear."""
 HEARD = 20
@@ -29,7 +31,6 @@ def run(config: MusicConfig) -> dict[str, Any]:
 
     from apps.music import (
         baselines,
-        compose,
         data,
         metrics,
         model,
@@ -40,6 +41,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
         serving,
     )
     from apps.music.rolls import RollBatches
+    from apps.music.settings import Settings
     from common import export, training
     from common.monitoring import Monitor
     from common.plots import gradient_flow, learning_curves, save
@@ -48,14 +50,15 @@ def run(config: MusicConfig) -> dict[str, Any]:
     strategy = training.set_up(config)
     corpus = data.load(config.dataset, config.data, config.resolution, strict=config.strict)
     report.begin(corpus)
-    shape = model.shape_of(corpus)
+    shape, settings = model.shape_of(corpus), Settings.of(corpus)
     train = RollBatches(
         corpus.train, config.batch_size, config.transpose, multiple=32 if config.jit else 1
     )
     validation, test = (
         RollBatches(part, config.batch_size) for part in (corpus.validation, corpus.test)
     )
-    epochs = training.epochs_for(config, train.steps, least=40, least_steps=3000)
+    frames = sum(map(len, corpus.train))
+    epochs = training.epochs_for(config, train.steps, least=-(-FRAMES // frames), least_steps=500)
     report.plan(config, epochs, train.steps, run.path)
 
     # Build and fit, one network after the other.
@@ -71,7 +74,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
             print(f"{weights}: {len(carried)} weights carried over, {len(left)} new")
         if not run.config.exists():  # from here on there is something to keep
             runs.start(run, "music", config)
-            compose.Settings.of(corpus).write(run)
+            settings.write(run)
         board = Monitor(run.tensorboard / f"member_{member}" if member else run.tensorboard)
         alone = serving.Ensemble([network])
 
@@ -79,10 +82,10 @@ def run(config: MusicConfig) -> dict[str, Any]:
             step: int, alone: serving.Ensemble = alone, board: Monitor = board
         ) -> dict[str, float]:
             if step // train.steps % max(1, epochs // HEARD) == 0:
-                piece = compose.sample(alone, corpus, LISTENED * corpus.resolution)
+                piece = alone.sample(corpus, LISTENED * corpus.resolution)
                 grid = (corpus.resolution, corpus.articulated)
                 board.figure("piano_roll", plots.piano_roll(piece, *grid), step)
-                heard = render.sound(piece, *grid, compose.TEMPO)
+                heard = render.sound(piece, *grid, render.TEMPO)
                 board.audio("piece", heard, render.RATE, step)
             return {"nll": metrics.nll(alone.losses(validation))}
 
@@ -134,7 +137,9 @@ def run(config: MusicConfig) -> dict[str, Any]:
 
     # Export, and ask the export the same in a process that knows only TensorFlow.
     export.write(networks, ensemble.signatures(), run.export)
-    result["export_difference"] = report.check_export(run.export, corpus.test[0], losses[0])
+    result["export_difference"] = report.check_export(
+        run.export, corpus.test[0], settings, losses[0]
+    )
     runs.write_json(run.metrics, result)
     report.end(result, run.path)
     return result

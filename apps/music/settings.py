@@ -1,22 +1,19 @@
-"""New pieces from a trained model: what it must be told, and what comes out."""
+"""What a run's model works on, and how it is asked to draw. Imports TensorFlow only to ask."""
 
 import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from apps.music.pieces import KEYS, Corpus, Piece
+from apps.music.pieces import Corpus, Piece
 from common import runs
 from common.errors import UserError
-
-TEMPO = 80.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run's model works on: ``music.json``."""
+    """``music.json`` of a run."""
 
     resolution: int
     """Frames in a quarter note."""
@@ -43,43 +40,31 @@ class Settings:
             raise UserError(f"{path}: can't be read: {error}") from None
 
 
-def sample(ensemble: Any, corpus: Corpus, steps: int, seed: int = 0) -> Piece:
-    """A piece from nothing, in the metre that the corpus has most of."""
-    bars = [piece.bar for piece in corpus.train]
-    bar = max(set(bars), key=bars.count)
-    given = inputs(np.zeros((1, 0, KEYS), np.uint8), steps=steps, seed=seed, bar=bar)
-    roll = ensemble.compose(**given)["roll"]
-    return Piece("composed", roll.numpy()[0].astype(np.uint8), bar)
+def asked(piece: Piece, settings: Settings) -> dict[str, np.ndarray]:
+    """A piece as the inputs of ``score``."""
+    roll = piece.frames if settings.articulated else piece.sounding
+    told = (piece.bar, piece.offset) if settings.metres else (0, 0)
+    return {
+        "roll": roll[np.newaxis].astype(np.int32),
+        "bar": np.array(told[0], np.int32),
+        "offset": np.array(told[1], np.int32),
+    }
 
 
-def inputs(
-    start: np.ndarray,
-    *,
-    steps: int,
-    seed: int = 0,
-    bar: int = 0,
-    offset: int = 0,
+def draw(
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
-) -> dict[str, tf.Tensor]:
-    """Of the signature ``generate``.
+    seed: int = 0,
+    bar: int = 0,
+    offset: int = 0,
+) -> dict[str, Any]:
+    """The scalars that ``generate`` and ``harmonise`` take, as tensors."""
+    import tensorflow as tf
 
-    Args:
-        start: ``[batch, time, 88]``.
-    """
+    whole = {"top_k": top_k, "seed": seed, "bar": bar, "offset": offset}
     return {
-        "start": tf.constant(start, tf.int32),
         "temperature": tf.constant(temperature, tf.float32),
         "top_p": tf.constant(top_p, tf.float32),
-        **{
-            name: tf.constant(value, tf.int32)
-            for name, value in {
-                "steps": steps,
-                "top_k": top_k,
-                "seed": seed,
-                "bar": bar,
-                "offset": offset,
-            }.items()
-        },
+        **{name: tf.constant(value, tf.int32) for name, value in whole.items()},
     }
