@@ -72,4 +72,4 @@ def small_data() -> Path:
 def small_run() -> tuple[Path, Answer]:
     """The folder of a small real run, and what its training said."""
     run = Path(_FOLDER.name) / "run"
-    return run, train(small_data(), run, "--members", 2)
+    return run, train(small_data(), run)

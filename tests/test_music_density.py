@@ -35,18 +35,18 @@ def one_by_one(
     built: model.Composer, context: tf.Tensor, before: np.ndarray, frame: np.ndarray
 ) -> float:
     """The definition: 88 decisions from the highest key down, each asked with what is above."""
-    total = 0.0
-    for key in reversed(range(KEYS)):
-        above = np.where(np.arange(KEYS) > key, frame, 0)[np.newaxis]
-        known = density.features(tf.constant(above), built.shape.articulated, tf.float32)
-        logits = built.density(context, before[np.newaxis], known[:, tf.newaxis])
-        rank = KEYS - 1 - key
-        p = 1 / (1 + np.exp(-float(logits.sounds[0, 0, rank])))
-        total -= np.log(p if frame[key] else 1 - p)
-        if frame[key] and before[key] and logits.struck is not None:
-            q = 1 / (1 + np.exp(-float(logits.struck[0, 0, rank])))
-            total -= np.log(q if frame[key] == STRUCK else 1 - q)
-    return total
+    keys = np.arange(KEYS)[::-1]
+    above = np.where(np.arange(KEYS) > keys[:, np.newaxis], frame, 0)
+    known = density.features(tf.constant(above), built.shape.articulated, tf.float32)
+    asked = (np.repeat(context, KEYS, axis=0), np.repeat(before[np.newaxis], KEYS, axis=0))
+    logits = built.density(*asked, known[:, tf.newaxis])
+    p = np.diag(tf.sigmoid(logits.sounds)[:, 0])
+    total = -np.log(np.where(frame[keys] > 0, p, 1 - p)).sum()
+    if logits.struck is not None:
+        q = np.diag(tf.sigmoid(logits.struck)[:, 0])
+        told = (frame[keys] > 0) & (before[keys] > 0)
+        total -= np.log(np.where(frame[keys] == STRUCK, q, 1 - q))[told].sum()
+    return float(total)
 
 
 @pytest.mark.parametrize("articulated", [False, True])
