@@ -26,9 +26,9 @@ class MusicConfig(TrainConfig):
     """Frames in a quarter note of --data. Default: 1 of a piano-roll file, 4 of a folder."""
     strict: bool = False
     """Refuse a folder with a file in it that can't be used, instead of naming and skipping it."""
-    transpose: int = 6
+    transpose: int = 3
     """Training pieces move up or down by as many semitones, anew in each epoch; 0: they don't."""
-    units: int = 256
+    units: int = 384
     """Width of the hidden state."""
     density_units: int = 256
     """Width of the layers that decide on the keys of a frame."""
@@ -44,7 +44,7 @@ class MusicConfig(TrainConfig):
     """Rate of dropout of whole keys before the recurrence."""
     dropout: float = 0.3
     """Rate of dropout after each recurrent layer."""
-    density_dropout: float = 0.2
+    density_dropout: float = 0.1
     """Rate of dropout inside the density of a frame."""
     members: int = 1
     """Train so many networks, one after the other, and average their decisions."""

@@ -12,7 +12,7 @@ from apps.music.config import PRESETS, MusicConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
-FRAMES = 3_000_000
+FRAMES = 2_000_000
 """Frames that a training sees where --epochs leaves it open."""
 LISTENED = 64
 """Quarter notes that TensorBoard gets to hear."""
