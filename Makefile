@@ -9,7 +9,7 @@ MANIFEST := pyproject.toml constraints.txt
 # The run that bench-timeseries measures; this one is trained when it isn't there.
 RUN := runs/bench/timeseries
 
-.PHONY: help install lint test test-slow sentiment timeseries board bench bench-recurrence \
+.PHONY: help install lint test test-slow sentiment timeseries music board bench bench-recurrence \
   bench-timeseries clean
 
 help: ## this list
@@ -51,6 +51,9 @@ sentiment: .venv/.app ## train, score and export on IMDb; ARGS="--preset best" f
 
 timeseries: .venv/.app ## train, score and export on electricity demand; ARGS="--dataset weather"
 	$(BIN)/python -m apps.timeseries.train $(ARGS)
+
+music: .venv/.app ## train, score and export on Bach's chorales; ARGS="--dataset folk"
+	$(BIN)/python -m apps.music.train $(ARGS)
 
 board: .venv/.app ## TensorBoard on runs/
 	$(BIN)/tensorboard --logdir runs

@@ -33,6 +33,11 @@ class Monitor:
         with self._writer.as_default(step=step):
             tf.summary.text(name, markdown)
 
+    def audio(self, name: str, samples: np.ndarray, rate: int, step: int) -> None:
+        """Sound to listen to: ``[samples]`` from -1 to 1, so many a second."""
+        with self._writer.as_default(step=step):
+            tf.summary.audio(name, samples[np.newaxis, :, np.newaxis].astype(np.float32), rate)
+
     def graph(self, function: tf.types.experimental.ConcreteFunction) -> None:
         """The graph of a traced function, in the form that the Graphs tab can draw."""
         with self._writer.as_default(step=0):

@@ -1,0 +1,1 @@
+"""Music: a few notes in, a piece out."""

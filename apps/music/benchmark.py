@@ -1,0 +1,120 @@
+"""Piano-roll files as the literature exchanges them: .mat, .json and .npz.
+
+Each holds training, validation and test pieces, which are obeyed. Of a frame they say which
+keys sound, not whether a key is struck again.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apps.music.pieces import KEYS, LOWEST, PARTS, STRUCK, Piece
+from common.data import SPLIT_NAMES
+from common.errors import UserError
+
+SUFFIXES = (".mat", ".json", ".npz")
+MAT_NAMES = {"train": "traindata", "validation": "validdata", "test": "testdata"}
+
+
+def read(path: Path) -> dict[str, tuple[Piece, ...]]:
+    """The pieces of each part, ``train``, ``validation`` and ``test``.
+
+    A ``.mat`` file (MATLAB 5) has ``traindata``, ``validdata`` and ``testdata``, cells of
+    ``[time, 88]`` matrices of 0 and 1. A ``.json`` or ``.npz`` file has ``train``, ``valid`` and
+    ``test``: lists of pieces, lists of frames, each a list of MIDI numbers (those below 0 or
+    NaN are rests). An ``.npz`` file may also have them as ``train_0``, ``train_1`` ..., matrices
+    as above. Pickled objects are not loaded.
+
+    Raises:
+        UserError: for a file that can't be read, a part that is missing or empty, or a frame of
+            another form, named by part, piece and frame.
+    """
+    readers = {".mat": _mat, ".json": _json, ".npz": _npz}
+    found = readers[path.suffix.lower()](path)
+    parts = {}
+    for part in PARTS:
+        if not found.get(part):
+            raise UserError(f"{path}: no {part} pieces in it")
+        parts[part] = tuple(
+            Piece(f"{part} {number + 1}", _frames(piece, f"{path}: {part} piece {number + 1}"))
+            for number, piece in enumerate(found[part])
+        )
+    return parts
+
+
+def _mat(path: Path) -> dict[str, list[Any]]:
+    from scipy.io import loadmat
+
+    try:
+        held = loadmat(path, variable_names=list(MAT_NAMES.values()))
+    except Exception as error:  # the parser fails in as many ways as files can be broken
+        raise UserError(f"{path}: can't be read as a MATLAB 5 file: {error}") from None
+    missing = [name for name in MAT_NAMES.values() if name not in held]
+    if missing:
+        raise UserError(f"{path}: expected {', '.join(MAT_NAMES.values())}; no {missing[0]}")
+    return {part: list(held[name].ravel()) for part, name in MAT_NAMES.items()}
+
+
+def _json(path: Path) -> dict[str, list[Any]]:
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: can't be read as JSON: {error}") from None
+    if not isinstance(held, dict):
+        raise UserError(f"{path}: expected an object of train, valid and test")
+    lists = {SPLIT_NAMES[k]: v for k, v in held.items() if k in SPLIT_NAMES}
+    if not all(isinstance(pieces, list) for pieces in lists.values()):
+        raise UserError(f"{path}: expected lists of pieces")
+    return lists
+
+
+def _npz(path: Path) -> dict[str, list[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            arrays = dict(held)
+    except (OSError, ValueError) as error:
+        reason = "it holds pickled objects" if "pickle" in str(error) else str(error)
+        raise UserError(
+            f"{path}: can't be read: {reason}; expected matrices train_0, train_1, ..., "
+            "valid_0, ..., test_0, ..."
+        ) from None
+    parts: dict[str, dict[int, Any]] = {}
+    for name, array in arrays.items():
+        part, _, number = name.rpartition("_")
+        if part not in SPLIT_NAMES or not number.isdigit():
+            raise UserError(f"{path}: array {name!r}: expected names like train_0 or test_12")
+        parts.setdefault(SPLIT_NAMES[part], {})[int(number)] = array
+    return {part: [pieces[n] for n in sorted(pieces)] for part, pieces in parts.items()}
+
+
+def _frames(piece: Any, where: str) -> np.ndarray:
+    if not isinstance(piece, Iterable) or isinstance(piece, str | Mapping):
+        raise UserError(f"{where}: expected frames, found {type(piece).__name__}")
+    if isinstance(piece, np.ndarray):
+        if piece.ndim != 2 or piece.shape[1] != KEYS or not len(piece):
+            shape = "x".join(map(str, piece.shape))
+            raise UserError(f"{where}: expected a [time, {KEYS}] matrix, found {shape}")
+        if piece.dtype.kind not in "biuf" or not np.isin(piece, (0, 1)).all():
+            raise UserError(f"{where}: expected a matrix of 0 and 1")
+        return piece.astype(np.uint8)
+    rows = list(piece)
+    if not rows:
+        raise UserError(f"{where}: no frames in it")
+    frames = np.zeros((len(rows), KEYS), np.uint8)
+    for number, row in enumerate(rows):
+        for pitch in row if isinstance(row, list) else [row]:
+            if not isinstance(pitch, int | float) or isinstance(pitch, bool):
+                raise UserError(f"{where}, frame {number + 1}: expected MIDI numbers")
+            if not pitch >= 0:  # how some of these files write a rest, NaN too
+                continue
+            key = pitch - LOWEST
+            if key != int(key) or not 0 <= key < KEYS:
+                raise UserError(
+                    f"{where}, frame {number + 1}: note {pitch:g}: expected a whole MIDI number "
+                    f"from {LOWEST} to {LOWEST + KEYS - 1}"
+                )
+            frames[number, int(key)] = STRUCK
+    return frames

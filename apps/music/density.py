@@ -1,0 +1,215 @@
+r"""The joint density of a frame: which of 88 keys sound, given the past.
+
+Independent sigmoids can't sing a chord: each key is drawn without knowing of the others. Here
+the keys are decided one after the other, the highest first, each knowing those above it, as in
+NADE (Larochelle & Murray 2011) and the RNN-NADE (Boulanger-Lewandowski et al. 2012). With
+:math:`x_r` key number r from above, c the context (what the recurrence knows) and
+:math:`n_1 < n_2 < \ldots < n_K` the ranks of the keys that sound,
+
+.. math::
+    p(x \mid c) &= \prod_{r=1}^{88} p(x_r \mid x_{<r}, c), \qquad
+    p(x_r = 1 \mid x_{<r}, c) = \sigma(\ell_{i, r})
+        \quad\text{with}\quad i = \#\{r' < r : x_{r'} = 1\} \\
+    a_i &= \mathrm{relu}\Big(U c + \sum_{j \le i} W_{n_j} + b\Big), \qquad
+    a'_i = a_i + \mathrm{relu}(A a_i) \\
+    \ell_{i, r} &= V_r a'_i + V'_r c + \sum_v R_v(a'_i)_{r - m_v} .
+
+A hidden vector changes only where a key sounds, so that a frame of K keys needs K + 1 of them,
+not 88: the likelihood is exact, and a matrix product. The last term looks at intervals:
+:math:`m_v` is the v-th key, from above, of the frame before, and :math:`R_v` says how likely
+the new key lies so many semitones from it; what was learnt in one place holds in every key.
+
+Where held keys are told from struck ones, a key that sounds and sounded before is struck with
+:math:`\sigma(Q_r a'_i)`. With ``joint=False`` the sum over W is left out: independent keys.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from apps.music.pieces import HELD, KEYS, STRUCK
+
+END = KEYS + 1
+"""The rank after the lowest key's; 1 is the highest key's, 0 is before it."""
+INTERVAL = 12
+"""Semitones, up and down, that the relative term reaches."""
+
+
+class Logits(NamedTuple):
+    """Of each key, in the order of ranks, ``[rows, steps, 88]``."""
+
+    sounds: tf.Tensor
+    struck: tf.Tensor | None
+    """That it is struck, given that it sounds and did before; None where it is not told."""
+
+
+class Frames(NamedTuple):
+    """Frames taken apart, in the order of ranks."""
+
+    ranks: tf.Tensor
+    """``[rows, most]`` of the keys that sound, ascending; END where there are fewer."""
+    chosen: tf.Tensor
+    """``[rows, most + 1, features]``: what is known after so many of them."""
+
+
+def features(frames: tf.Tensor, articulated: bool, dtype: Any) -> tf.Tensor:
+    """Which keys sound and, if told, which are held: ``[..., 88]`` or ``[..., 176]``."""
+    sounding = tf.cast(frames > 0, dtype)
+    if not articulated:
+        return sounding
+    return tf.concat([sounding, tf.cast(frames == HELD, dtype)], axis=-1)
+
+
+def ranks_of(frames: tf.Tensor, most: Any) -> tf.Tensor:
+    """Ranks of the keys that sound, ascending, END where there are fewer: ``[rows, most]``.
+
+    Args:
+        frames: ``[rows, 88]``, the lowest key first.
+    """
+    heights = tf.cast(frames > 0, tf.int32) * tf.range(1, KEYS + 1)
+    return END - tf.math.top_k(heights, most).values
+
+
+def take_apart(frames: tf.Tensor, most: Any, articulated: bool, dtype: Any) -> Frames:
+    """``[rows, 88]`` frames of at most `most` keys each."""
+    ranks = ranks_of(frames, most)
+    each = tf.one_hot(KEYS - ranks, KEYS, dtype=dtype)  # [rows, most, 88], the lowest key first
+    if articulated:
+        held = each * tf.cast(frames == HELD, dtype)[:, tf.newaxis]
+        each = tf.concat([each, held], axis=-1)
+    before = tf.pad(tf.cumsum(each, axis=1), [[0, 0], [1, 0], [0, 0]])
+    return Frames(ranks, before)
+
+
+@keras.saving.register_keras_serializable(package="apps.music")
+class FrameDensity(keras.layers.Layer):
+    """The logits of each key; see the module's docstring.
+
+    Args:
+        width: of the hidden vectors a.
+        voices: keys of the frame before that intervals are measured from.
+        joint: if not, keys are independent given the context.
+        articulated: whether held keys are told from struck ones.
+        dropout: rate of dropout on a.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        voices: int,
+        joint: bool,
+        articulated: bool,
+        dropout: float,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.voices, self.joint, self.articulated = voices, joint, articulated
+        self.context = keras.layers.Dense(width, name="context")
+        self.deeper = keras.layers.Dense(width, "relu", name="deeper")
+        self.sounds = keras.layers.Dense(KEYS, name="sounds", dtype="float32")
+        self.direct = keras.layers.Dense(KEYS, use_bias=False, name="direct", dtype="float32")
+        reach = voices * (2 * INTERVAL + 1)
+        self.interval = keras.layers.Dense(reach, name="interval", dtype="float32")
+        self.drop = keras.layers.Dropout(dropout)
+        if joint:
+            self.notes = keras.layers.Dense(width, use_bias=False, name="notes")
+        if articulated:
+            self.struck = keras.layers.Dense(KEYS, name="struck", dtype="float32")
+            self.direct_struck = keras.layers.Dense(
+                KEYS, use_bias=False, name="direct_struck", dtype="float32"
+            )
+
+    def call(
+        self, context: tf.Tensor, before: tf.Tensor, chosen: tf.Tensor, training: Any = False
+    ) -> Logits:
+        """Logits after so many keys are chosen.
+
+        Args:
+            context: ``[rows, width]``.
+            before: the frame before, ``[rows, 88]``.
+            chosen: ``[rows, steps, 88 or 176]``, as in ``Frames``.
+
+        Returns:
+            ``[rows, steps, 88]``; one step for all if keys are independent.
+        """
+        hidden = self.context(context)[:, tf.newaxis]
+        if self.joint:
+            hidden += self.notes(chosen)
+        hidden = self.drop(tf.nn.relu(hidden), training=training)
+        hidden += self.drop(self.deeper(hidden), training=training)
+        sounds = self.sounds(hidden) + self.direct(context)[:, tf.newaxis]
+        sounds += tf.matmul(self.interval(hidden), self._places(before))
+        struck = None
+        if self.articulated:
+            struck = self.struck(hidden) + self.direct_struck(context)[:, tf.newaxis]
+            struck = tf.reverse(struck, [-1])
+        return Logits(tf.reverse(sounds, [-1]), struck)
+
+    def _places(self, before: tf.Tensor) -> tf.Tensor:
+        """Which key lies at each interval from each voice: ``[rows, voices * reach, 88]``."""
+        span = 2 * INTERVAL + 1
+        keys = KEYS - ranks_of(before, self.voices)  # -1 where there is no such voice
+        steps = keys[:, :, tf.newaxis] + tf.range(-INTERVAL, INTERVAL + 1)
+        steps = tf.where(keys[:, :, tf.newaxis] >= 0, steps, -1)
+        places = tf.one_hot(steps, KEYS, dtype=tf.float32)
+        return tf.reshape(places, [-1, self.voices * span, KEYS])
+
+    def nll(
+        self,
+        context: tf.Tensor,
+        before: tf.Tensor,
+        frames: tf.Tensor,
+        most: Any,
+        training: Any = False,
+    ) -> tf.Tensor:
+        """Negative log-likelihood of each frame in nats, ``[rows]``, summed over the keys.
+
+        Args:
+            most: at least as many keys as sound in any of the frames.
+        """
+        parts = take_apart(frames, most, self.articulated, self.compute_dtype)
+        logits = self(context, before, parts.chosen, training=training)
+        return losses(logits, parts.ranks, frames, before)
+
+
+def mean(members: Sequence[Logits]) -> Logits:
+    r"""Networks as one: :math:`\sigma(\ell) = \frac{1}{M} \sum_m \sigma(\ell_m)` at every
+    decision, which is a density again."""
+    if len(members) == 1:
+        return members[0]
+
+    def logit(each: list[tf.Tensor]) -> tf.Tensor:
+        stacked = tf.stack(each)
+        yes, no = (tf.math.log_sigmoid(sign * stacked) for sign in (1.0, -1.0))
+        return tf.reduce_logsumexp(yes, axis=0) - tf.reduce_logsumexp(no, axis=0)
+
+    struck = [each.struck for each in members if each.struck is not None]
+    return Logits(logit([each.sounds for each in members]), logit(struck) if struck else None)
+
+
+def losses(logits: Logits, ranks: tf.Tensor, frames: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
+    """Negative log-likelihood of each frame in nats, ``[rows]``.
+
+    Args:
+        logits: after none, one, two ... keys.
+        ranks: ``[rows, most]``, of ``take_apart``.
+        frames: ``[rows, 88]``.
+        before: the frame before each, ``[rows, 88]``.
+    """
+    first = tf.zeros_like(ranks[:, :1])
+    last = tf.concat([first, ranks], axis=1)[..., tf.newaxis]
+    following = tf.concat([ranks, first + END], axis=1)[..., tf.newaxis]
+    rank = tf.range(1, END)
+    silent = (rank > last) & (rank < following)
+    chosen = rank == following
+    zero = tf.zeros([])
+    no, yes = tf.nn.softplus(logits.sounds), tf.nn.softplus(-logits.sounds)
+    each = tf.where(silent, no, zero) + tf.where(chosen, yes, zero)
+    if logits.struck is not None:
+        open_ = chosen & (tf.reverse(before, [-1]) > 0)[:, tf.newaxis]
+        struck = (tf.reverse(frames, [-1]) == STRUCK)[:, tf.newaxis]
+        sign = tf.where(struck, -1.0, 1.0)
+        each += tf.where(open_, tf.nn.softplus(sign * logits.struck), zero)
+    return tf.reduce_sum(each, axis=[1, 2])

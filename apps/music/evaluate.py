@@ -1,0 +1,153 @@
+"""Scores a finished run on pieces it has not seen, and its own pieces beside a corpus."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apps.music.config import EvaluateConfig
+from common.cli import main, start_tensorflow
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    from apps.music.pieces import Corpus, Piece
+    from apps.music.settings import Settings
+
+
+def run(config: EvaluateConfig) -> dict[str, Any]:
+    """Prints the scores, and writes them to --out."""
+    from common import runs
+
+    finished = runs.finished("music", config.run)
+    if config.out is not None and not config.out.absolute().parent.is_dir():
+        raise UserError(f"--out {config.out}: no such folder")
+    if config.dataset is not None and config.data is not None:
+        raise UserError("expected --dataset or --data, found both")
+    if config.data is not None and not config.data.exists():
+        raise UserError(f"{config.data}: no such file or folder")
+    start_tensorflow()
+
+    from apps.music import baselines, metrics, style
+    from apps.music.settings import Settings
+    from common import export
+
+    settings = Settings.read(finished)
+    where, corpus, pieces = labelled(config, runs.read_config(finished), settings)
+    check(corpus, settings, where)
+    model = export.load(finished.export)
+    losses, guesses = ask(model, pieces, settings)
+    result: dict[str, Any] = {
+        "app": "music",
+        "run": str(config.run),
+        "dataset": where,
+        "pieces": len(pieces),
+        "frames": sum(map(len, pieces)),
+        "test": metrics.scores(losses, guesses, pieces),
+    }
+    print(f"{where}: {len(pieces):,} pieces, {result['frames']:,} frames")
+    rows = {"network": result["test"]}
+    if corpus.train:
+        result["baselines"] = baselines.scores(corpus.train, pieces, settings.articulated)
+        rows |= result["baselines"]
+    for name, found in rows.items():
+        low, high, accuracy = found["nll_low"], found["nll_high"], found["frame_accuracy"]
+        print(
+            f"  {name:12s} {found['nll']:8.4f} nats a frame [{low:.3f}, {high:.3f}], "
+            f"frame accuracy {accuracy:.4f}"
+        )
+    if config.compose and corpus.train:
+        composed = compose(model, config, pieces, settings)
+        result["style"] = style.compare(
+            composed, corpus.train, pieces, settings.resolution, settings.articulated
+        )
+        print("\n".join(describe(result["style"])))
+    if config.out is not None:
+        runs.write_json(config.out, result)
+        print(f"written to {config.out}", file=sys.stderr)
+    return result
+
+
+def labelled(
+    config: EvaluateConfig, trained: dict[str, Any], settings: "Settings"
+) -> tuple[str, "Corpus", tuple["Piece", ...]]:
+    """Where the pieces are from, the corpus, and those of it that are scored."""
+    from apps.music import corpora, data
+    from apps.music.pieces import Corpus
+
+    if config.data is not None and config.data.is_dir():
+        own = tuple(corpora.own(config.data, settings.resolution, strict=config.strict))
+        grid = (settings.resolution, settings.articulated)
+        return str(config.data), Corpus(str(config.data), (), (), own, *grid), own
+    path = config.data
+    resolution = settings.resolution if path else None
+    if path is None and config.dataset is None and trained.get("data"):
+        path, resolution = Path(str(trained["data"])), trained.get("resolution")
+    dataset = config.dataset or str(trained["dataset"])
+    corpus = data.load(dataset, path, resolution, strict=config.strict)
+    return f"{corpus.name} (test)", corpus, corpus.test
+
+
+def check(corpus: "Corpus", settings: "Settings", where: str) -> None:
+    """Raises UserError if the pieces stand on another grid than the run's."""
+    if corpus.resolution != settings.resolution:
+        raise UserError(
+            f"{where}: {corpus.resolution} frames in a quarter note, expected "
+            f"{settings.resolution} as in training"
+        )
+    if settings.articulated and not corpus.articulated:
+        raise UserError(f"{where}: held keys are not told from struck ones, as the run expects")
+
+
+def ask(
+    model: Any, pieces: "tuple[Piece, ...]", settings: "Settings"
+) -> tuple[list[Any], list[Any]]:
+    """Nats of each frame of each piece, and the likeliest frames."""
+    import tensorflow as tf
+    from tqdm import tqdm
+
+    from apps.music.settings import asked
+
+    losses, guesses = [], []
+    for piece in tqdm(pieces, desc="score", unit="piece", disable=None):
+        given = {name: tf.constant(value) for name, value in asked(piece, settings).items()}
+        said = model.signatures["score"](**given)
+        losses.append(said["nll"].numpy()[0])
+        guesses.append(said["likeliest"].numpy()[0])
+    return losses, guesses
+
+
+def compose(
+    model: Any, config: EvaluateConfig, like: "tuple[Piece, ...]", settings: "Settings"
+) -> list["Piece"]:
+    """As many pieces as asked for, each as long as one of `like` and in its metre."""
+    import numpy as np
+    import tensorflow as tf
+    from tqdm import tqdm
+
+    from apps.music.pieces import KEYS, Piece
+    from apps.music.settings import draw
+
+    composed = []
+    for number in tqdm(range(config.compose), desc="compose", unit="piece", disable=None):
+        model_of = like[number % len(like)]
+        told = (model_of.bar, model_of.offset) if settings.metres else (0, 0)
+        roll = model.signatures["generate"](
+            start=tf.zeros([1, 0, KEYS], tf.int32),
+            steps=tf.constant(len(model_of), tf.int32),
+            **draw(config.temperature, seed=number, bar=told[0], offset=told[1]),
+        )["roll"]
+        frames = roll.numpy()[0].astype(np.uint8)
+        composed.append(Piece(f"composed {number + 1}", frames, *told))
+    return composed
+
+
+def describe(found: dict[str, Any]) -> list[str]:
+    """Lines for a person: composed pieces beside the test pieces."""
+    lines = ["  beside the training pieces:   composed    test"]
+    for name, value in found["composed"].items():
+        words = name.replace("_", " ")
+        lines.append(f"    {words:26s}{value:10.4f}{found['test'][name]:10.4f}")
+    return lines
+
+
+if __name__ == "__main__":
+    main(run, EvaluateConfig, prog="python -m apps.music.evaluate")

@@ -1,0 +1,169 @@
+"""Composes with an exported model: from nothing, from notes, on from a piece, or to a melody."""
+
+from typing import TYPE_CHECKING, Any
+
+from apps.music.config import PredictConfig
+from common.cli import main, start_tensorflow
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from apps.music.pieces import Piece
+    from apps.music.settings import Settings
+
+BARS = 16
+
+
+def run(config: PredictConfig) -> None:
+    """Writes the pieces to --out and beside it."""
+    from common import runs
+
+    finished = runs.finished("music", config.run)
+    if not config.out.absolute().parent.is_dir():
+        raise UserError(f"--out {config.out}: no such folder")
+
+    from apps.music import plots, render
+    from apps.music.settings import Settings
+    from common.plots import save
+
+    settings = Settings.read(finished)
+    first = opening(config, settings)
+    start_tensorflow()  # only now: the errors above come without the wait
+
+    from common import export
+
+    model = export.load(finished.export)
+    grid = (settings.resolution, settings.articulated)
+    for number, (piece, nats) in enumerate(compose(model, config, settings, first), 1):
+        path = config.out
+        if config.count > 1:
+            path = path.with_stem(f"{path.stem}_{number}")
+        render.write(piece, path, *grid, config.tempo)
+        given = 0 if config.given else len(first)
+        picture = plots.piano_roll(piece, *grid, given=given, title=path.stem)
+        save(picture, path.with_suffix(".png"))
+        print(
+            f"{path}: {len(piece) / settings.resolution:g} quarter notes; "
+            f"{nats.mean():.3f} nats a frame ({nats.sum():.0f} in all); beside it .musicxml, "
+            ".png and .wav"
+        )
+
+
+def opening(config: PredictConfig, settings: "Settings") -> "Piece":
+    """What stands at the beginning, or the melody that is given; perhaps no frames at all.
+
+    Raises:
+        UserError: for notes or files that can't be read.
+    """
+    import numpy as np
+
+    from apps.music import scores
+    from apps.music.pieces import HELD, KEYS, STRUCK, Piece, frames_of
+
+    bar, offset = _metre(config, settings.resolution)
+    path = config.given or config.primer
+    if path is not None:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file")
+        piece = scores.read(path, settings.resolution)
+        if piece.bar:
+            bar, offset = piece.bar, piece.offset
+        frames = piece.frames
+    elif config.start:
+        notes = started(config.start, settings.resolution)
+        frames = frames_of(notes, notes[-1].end)
+    else:
+        frames = np.zeros((0, KEYS), np.uint8)
+    if config.given:
+        heights = np.arange(1, KEYS + 1)
+        top = (frames > 0) & (heights == ((frames > 0) * heights).max(axis=1, keepdims=True))
+        was = np.concatenate([np.zeros((1, KEYS), bool), top[:-1]])
+        frames = np.where(top, np.where((frames == HELD) & was, HELD, STRUCK), 0)
+    if not settings.articulated:
+        frames = np.where(frames > 0, STRUCK, 0)
+    return Piece("opening", frames.astype(np.uint8), bar, offset)
+
+
+def started(text: str, resolution: int) -> list[Any]:
+    """The notes of --start, each a quarter note long.
+
+    Raises:
+        UserError: for a name that is none, or a note outside the 88 keys.
+    """
+    import pretty_midi
+
+    from apps.music.pieces import KEYS, LOWEST, Note
+
+    notes = []
+    for place, chord in enumerate(text.split()):
+        for name in chord.split("+"):
+            try:
+                key = pretty_midi.note_name_to_number(name) - LOWEST
+            except ValueError:
+                raise UserError(
+                    f"--start: {name!r}: expected a note such as C4, F#3 or Bb4, or several "
+                    "joined by +"
+                ) from None
+            if not 0 <= key < KEYS:
+                raise UserError(f"--start: {name}: outside the 88 keys, A0 to C8")
+            notes.append(Note(place * resolution, (place + 1) * resolution, key))
+    return notes
+
+
+def _metre(config: PredictConfig, resolution: int) -> tuple[int, int]:
+    """Frames in a bar, and where in it the piece begins."""
+    from apps.music.pieces import LONGEST_BAR
+
+    upper, _, lower = config.metre.partition("/")
+    if not (upper.isdigit() and lower.isdigit() and int(upper) and int(lower)):
+        raise UserError(f"--metre {config.metre}: expected a time signature such as 4/4")
+    frames = int(upper) * 4 * resolution / int(lower)
+    if frames != int(frames) or not 0 < frames <= LONGEST_BAR:
+        raise UserError(
+            f"--metre {config.metre}: expected bars of a whole number of the run's frames, "
+            f"1/{4 * resolution} notes, {LONGEST_BAR} at most"
+        )
+    ahead = config.upbeat * resolution
+    if ahead != int(ahead) or ahead >= frames:
+        raise UserError(f"--upbeat {config.upbeat}: expected whole frames, fewer than a bar has")
+    return int(frames), int(-ahead % frames)
+
+
+def compose(
+    model: Any, config: PredictConfig, settings: "Settings", first: "Piece"
+) -> list[tuple["Piece", "np.ndarray"]]:
+    """Each piece, and the nats of each frame that was composed."""
+    import numpy as np
+    import tensorflow as tf
+
+    from apps.music.pieces import Piece
+    from apps.music.settings import draw
+
+    told = (first.bar, first.offset) if settings.metres else (0, 0)
+    how = draw(config.temperature, config.top_k, config.top_p, config.seed, *told)
+    start = tf.tile(tf.constant(first.frames[np.newaxis], tf.int32), [config.count, 1, 1])
+    if config.given is not None:
+        rolls = model.signatures["harmonise"](given=start, **how)["roll"]
+        known = 0
+    else:
+        ahead = -first.offset % first.bar  # the upbeat is not counted as a bar
+        total = config.steps or ahead + (config.bars or BARS) * first.bar
+        if total <= len(first):
+            raise UserError(
+                f"{total} frames to compose, {len(first)} of them given: expected more --bars"
+            )
+        steps = tf.constant(total - len(first), tf.int32)
+        rolls = model.signatures["generate"](start=start, steps=steps, **how)["roll"]
+        known = len(first)
+    metre = {name: how[name] for name in ("bar", "offset")}
+    nats = model.signatures["score"](roll=rolls, **metre)["nll"].numpy()[:, known:]
+    pieces = [
+        Piece(f"piece {number}", roll.astype(np.uint8), first.bar, first.offset)
+        for number, roll in enumerate(rolls.numpy(), 1)
+    ]
+    return list(zip(pieces, nats, strict=True))
+
+
+if __name__ == "__main__":
+    main(run, PredictConfig, prog="python -m apps.music.predict")

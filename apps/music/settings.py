@@ -1,0 +1,70 @@
+"""What a run's model works on, and how it is asked to draw. Imports TensorFlow only to ask."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from apps.music.pieces import Corpus, Piece
+from common import runs
+from common.errors import UserError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``music.json`` of a run."""
+
+    resolution: int
+    """Frames in a quarter note."""
+    articulated: bool
+    """Whether held keys are told from struck ones."""
+    metres: bool
+    """Whether the corpus has bar lines."""
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> "Settings":
+        metres = any(piece.bar for piece in corpus.train)
+        return cls(corpus.resolution, corpus.articulated, metres)
+
+    def write(self, run: runs.Run) -> None:
+        runs.write_json(run.path / "music.json", asdict(self))
+
+    @classmethod
+    def read(cls, run: runs.Run) -> "Settings":
+        """Raises UserError if the file is missing or of another form."""
+        path = run.path / "music.json"
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{path}: can't be read: {error}") from None
+
+
+def asked(piece: Piece, settings: Settings) -> dict[str, np.ndarray]:
+    """A piece as the inputs of ``score``."""
+    roll = piece.frames if settings.articulated else piece.sounding
+    told = (piece.bar, piece.offset) if settings.metres else (0, 0)
+    return {
+        "roll": roll[np.newaxis].astype(np.int32),
+        "bar": np.array(told[0], np.int32),
+        "offset": np.array(told[1], np.int32),
+    }
+
+
+def draw(
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    bar: int = 0,
+    offset: int = 0,
+) -> dict[str, Any]:
+    """The scalars that ``generate`` and ``harmonise`` take, as tensors."""
+    import tensorflow as tf
+
+    whole = {"top_k": top_k, "seed": seed, "bar": bar, "offset": offset}
+    return {
+        "temperature": tf.constant(temperature, tf.float32),
+        "top_p": tf.constant(top_p, tf.float32),
+        **{name: tf.constant(value, tf.int32) for name, value in whole.items()},
+    }

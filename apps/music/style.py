@@ -1,0 +1,178 @@
+"""Composed pieces beside a corpus: what they are made of, and what is copied.
+Imports no TensorFlow."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from apps.music.pieces import LOWEST, Piece, notes_of
+
+LONGEST_NOTE = 32
+WIDEST = 12
+PHRASE = 8
+"""Notes of the highest line that count as a phrase repeated."""
+# Krumhansl & Kessler (1982): how well each pitch class fits a key, from the tonic upwards.
+MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
+MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
+SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 9, 10, 11)}
+
+
+def pitch_classes(piece: Piece) -> np.ndarray:
+    """Frames in which each of C, C# ... B sounds, ``[12]``."""
+    counts = piece.sounding.sum(axis=0)
+    classes = (np.arange(len(counts)) + LOWEST) % 12
+    return np.bincount(classes, weights=counts, minlength=12)
+
+
+def key_of(piece: Piece) -> tuple[int, str]:
+    """Tonic (0 is C) and mode by the profile that correlates best (Krumhansl 1990)."""
+    heard = pitch_classes(piece)
+    if not heard.any() or np.ptp(heard) == 0:
+        return 0, "major"
+    fits = {
+        (tonic, mode): np.corrcoef(heard, np.roll(profile, tonic))[0, 1]
+        for mode, profile in (("major", MAJOR), ("minor", MINOR))
+        for tonic in range(12)
+    }
+    return max(fits, key=lambda key: fits[key])
+
+
+def out_of_key(pieces: Sequence[Piece]) -> float:
+    """Share of sounding frames outside the scale of each piece's own key; of minor, the natural
+    and the melodic scale together."""
+    outside = total = 0.0
+    for piece in pieces:
+        tonic, mode = key_of(piece)
+        heard = np.roll(pitch_classes(piece), -tonic)
+        total += heard.sum()
+        outside += heard.sum() - heard[list(SCALES[mode])].sum()
+    return outside / max(total, 1)
+
+
+def distributions(pieces: Sequence[Piece], articulated: bool) -> dict[str, np.ndarray]:
+    """Shares, each summing to 1: ``note_length`` in frames (the last: so many or more),
+    ``pitch_class`` above the tonic, and ``interval`` of the highest line in
+    semitones (-12 to 12)."""
+    lengths = np.zeros(LONGEST_NOTE)
+    classes = np.zeros(12)
+    intervals = np.zeros(2 * WIDEST + 1)
+    for piece in pieces:
+        for note in notes_of(piece.frames, articulated):
+            lengths[min(note.end - note.begin, LONGEST_NOTE) - 1] += 1
+        classes += np.roll(pitch_classes(piece), -key_of(piece)[0])
+        steps = np.diff([key for key, _ in top_line(piece, articulated)])
+        np.add.at(intervals, np.clip(steps, -WIDEST, WIDEST).astype(int) + WIDEST, 1)
+    tables = {"note_length": lengths, "pitch_class": classes, "interval": intervals}
+    return {name: counts / max(counts.sum(), 1) for name, counts in tables.items()}
+
+
+def top_line(piece: Piece, articulated: bool) -> list[tuple[int, int]]:
+    """Key and length of each note that is the highest when it begins."""
+    line = []
+    for note in notes_of(piece.frames, articulated):
+        if not piece.sounding[note.begin, note.key + 1 :].any():
+            line.append((note.key, note.end - note.begin))
+    return line
+
+
+def repetition(pieces: Sequence[Piece], articulated: bool) -> float:
+    """Share of the phrases of eight notes of the highest line, by interval and length, that were
+    there before in the same piece."""
+    again = total = 0
+    for piece in pieces:
+        line = top_line(piece, articulated)
+        moves = [(b[0] - a[0], b[1]) for a, b in pairwise(line)]
+        phrases = [tuple(moves[i : i + PHRASE]) for i in range(len(moves) - PHRASE + 1)]
+        again += len(phrases) - len(set(phrases))
+        total += len(phrases)
+    return again / max(total, 1)
+
+
+def parallels(pieces: Sequence[Piece]) -> float:
+    """Parallel fifths and octaves in a hundred changes of harmony: two voices, counted from
+    above where as many sound before as after, that move the same way from a fifth (octave,
+    unison) to another."""
+    found = changes = 0
+    for piece in pieces:
+        sets = [tuple(np.flatnonzero(row)[::-1]) for row in piece.sounding]
+        for before, after in pairwise(sets):
+            if before == after or len(before) != len(after):
+                continue
+            changes += 1
+            found += _parallel(np.array(before), np.array(after))
+    return 100 * found / max(changes, 1)
+
+
+def _parallel(before: np.ndarray, after: np.ndarray) -> int:
+    moves = after - before
+    found = 0
+    for upper in range(len(moves)):
+        for lower in range(upper + 1, len(moves)):
+            if moves[upper] and moves[upper] == moves[lower]:
+                found += int((before[upper] - before[lower]) % 12 in (0, 7))
+    return found
+
+
+def longest_copy(piece: Piece, corpus: Sequence[Piece]) -> int:
+    """Frames of the longest passage that also stands in a piece of `corpus`, in any key.
+
+    A passage is told by what happens in each frame, relative to its lowest key, and how that
+    moves; silence alone is none.
+    """
+    own = _tokens(piece)
+    others = [_tokens(other) for other in corpus]
+    low, high = 0, len(own)
+    while low < high:  # a passage of n frames holds one of n - 1
+        middle = (low + high + 1) // 2
+        wanted = {tuple(own[i : i + middle]) for i in range(len(own) - middle + 1)}
+        hit = any(
+            tuple(tokens[i : i + middle]) in wanted
+            for tokens in others
+            for i in range(len(tokens) - middle + 1)
+        )
+        low, high = (middle, high) if hit else (low, middle - 1)
+    return low + 1 if low else 0
+
+
+def _tokens(piece: Piece) -> list[tuple]:
+    """From each frame to the next: how the lowest key moves, and what the next frame holds
+    above its lowest key. One fewer than frames; silent frames are never alike."""
+    tokens: list[tuple] = []
+    rows = [np.flatnonzero(row) for row in piece.sounding]
+    for t in range(1, len(rows)):
+        if not len(rows[t]) or not len(rows[t - 1]):
+            tokens.append((piece.name, t))
+            continue
+        here = piece.frames[t, rows[t]]
+        shape = tuple((rows[t] - rows[t][0]).tolist())
+        tokens.append((int(rows[t][0] - rows[t - 1][0]), shape, tuple(here.tolist())))
+    return tokens
+
+
+def distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Total variation: half the sum of the differences of shares, 0 to 1."""
+    return float(np.abs(one - other).sum() / 2)
+
+
+def compare(
+    composed: Sequence[Piece],
+    train: Sequence[Piece],
+    test: Sequence[Piece],
+    resolution: int,
+    articulated: bool,
+) -> dict[str, dict[str, float]]:
+    """Composed and test pieces, each beside the training pieces: ``composed`` and ``test``, each
+    with distances of distributions, rates, and the longest copied passage in quarter notes."""
+    known = distributions(train, articulated)
+    found = {}
+    for name, pieces in (("composed", composed), ("test", test)):
+        shares = distributions(pieces, articulated)
+        found[name] = {
+            **{f"{k}_distance": distance(shares[k], known[k]) for k in known},
+            "out_of_key": out_of_key(pieces),
+            "repetition": repetition(pieces, articulated),
+            "parallels": parallels(pieces),
+            "longest_copy": max(longest_copy(p, train) for p in pieces) / resolution,
+        }
+    return found

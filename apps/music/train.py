@@ -1,0 +1,149 @@
+"""Trains, scores and exports a composer. Read it from top to bottom: load, build and fit,
+evaluate, export.
+
+TensorFlow is imported inside ``run``, so that --help answers at once.
+"""
+
+import dataclasses
+import time
+from typing import Any
+
+from apps.music.config import PRESETS, MusicConfig
+from common.cli import main, start_tensorflow
+from common.errors import UserError
+
+FRAMES = 2_000_000
+"""Frames that a training sees where --epochs leaves it open."""
+LISTENED = 64
+"""Quarter notes that TensorBoard gets to hear."""
+HEARD = 20
+"""So many times in a training."""
+
+
+def run(config: MusicConfig) -> dict[str, Any]:
+    """One training run; returns what it writes to metrics.json."""
+    from common import runs
+
+    run = runs.planned("music", config.run_dir)
+    if config.data is not None and not config.data.exists():
+        raise UserError(f"{config.data}: no such file or folder")
+    start_tensorflow()
+
+    from apps.music import (
+        baselines,
+        data,
+        metrics,
+        model,
+        objectives,
+        plots,
+        render,
+        report,
+        serving,
+    )
+    from apps.music.rolls import RollBatches
+    from apps.music.settings import Settings
+    from common import export, training
+    from common.monitoring import Monitor
+    from common.plots import gradient_flow, learning_curves, save
+
+    # Load.
+    strategy = training.set_up(config)
+    corpus = data.load(config.dataset, config.data, config.resolution, strict=config.strict)
+    report.begin(corpus)
+    shape, settings = model.shape_of(corpus), Settings.of(corpus)
+    train = RollBatches(
+        corpus.train, config.batch_size, config.transpose, multiple=32 if config.jit else 1
+    )
+    validation, test = (
+        RollBatches(part, config.batch_size) for part in (corpus.validation, corpus.test)
+    )
+    frames = sum(map(len, corpus.train))
+    epochs = training.epochs_for(config, train.steps, least=-(-FRAMES // frames), least_steps=500)
+    report.plan(config, epochs, train.steps, run.path)
+
+    # Build and fit, one network after the other.
+    started = time.perf_counter()
+    networks: list[model.Composer] = []
+    for member in range(config.members):
+        seed = training.reseed(config, member)
+        with strategy.scope():
+            network = model.build(config, shape, member)
+        if config.init_from is not None:
+            weights = runs.Run(config.init_from).weights()
+            carried, left = training.init_from(network, weights)
+            print(f"{weights}: {len(carried)} weights carried over, {len(left)} new")
+        if not run.config.exists():  # from here on there is something to keep
+            runs.start(run, "music", config)
+            settings.write(run)
+        board = Monitor(run.tensorboard / f"member_{member}" if member else run.tensorboard)
+        alone = serving.Ensemble([network])
+
+        def validate(
+            step: int, alone: serving.Ensemble = alone, board: Monitor = board
+        ) -> dict[str, float]:
+            if step // train.steps % max(1, epochs // HEARD) == 0:
+                piece = alone.sample(corpus, LISTENED * corpus.resolution)
+                grid = (corpus.resolution, corpus.articulated)
+                board.figure("piano_roll", plots.piano_roll(piece, *grid), step)
+                heard = render.sound(piece, *grid, render.TEMPO)
+                board.audio("piece", heard, render.RATE, step)
+            return {"nll": metrics.nll(alone.losses(validation))}
+
+        fitted = training.fit(
+            training.Trainer(
+                network,
+                objectives.likelihood(network, corpus.train),
+                config,
+                steps=epochs * train.steps,
+                strategy=strategy,
+            ),
+            dataclasses.replace(train, seed=seed),
+            epochs=epochs,
+            validate=validate,
+            monitor="nll",
+            lower_is_better=True,
+            weights=run.weights(member),
+            history=run.history(member),
+            board=board,
+            label=f"network {member + 1} of {config.members}",
+        )
+        if fitted.best_epoch or not networks:  # an interrupted one may have learnt nothing yet
+            networks.append(network)
+        if not member:
+            curves = learning_curves(fitted.history, "nll", loss="nll")
+            save(curves, run.plots / "learning_curves.png")
+            if fitted.gradient_flow:
+                save(gradient_flow(fitted.gradient_flow), run.plots / "gradient_flow.png")
+        if fitted.interrupted:
+            break
+    ensemble = serving.Ensemble(networks)
+    seconds = time.perf_counter() - started
+
+    # Evaluate: the network and what a sceptic would use instead, on the same test part.
+    print("scoring ...", flush=True)
+    losses = ensemble.losses(test)
+    result: dict[str, Any] = {
+        "app": "music",
+        "dataset": corpus.name,
+        "cell": config.cell,
+        "head": config.head,
+        "parameters": sum(network.count_params() for network in networks),
+        "train_seconds": seconds,
+        "validation": {"nll": metrics.nll(ensemble.losses(validation))},
+        "test": metrics.scores(losses, ensemble.guesses(test), corpus.test),
+        "baselines": baselines.scores(corpus.train, corpus.test, corpus.articulated),
+        "versions": runs.versions(),
+    }
+
+    # Export, and ask the export the same in a process that knows only TensorFlow.
+    export.write(networks, ensemble.signatures(), run.export)
+    result["export_difference"] = report.check_export(
+        run.export, corpus.test[0], settings, losses[0]
+    )
+    runs.write_json(run.metrics, result)
+    report.end(result, run.path)
+    return result
+
+
+if __name__ == "__main__":
+    main(run, MusicConfig, prog="python -m apps.music.train", presets=PRESETS)

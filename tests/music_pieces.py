@@ -1,0 +1,75 @@
+"""Toy pieces, and one small real training on them that several test files look at."""
+
+import functools
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from apps.music.pieces import KEYS, Note, Piece, frames_of
+from tests.commands import Answer, command
+
+TRAIN, PREDICT, EVALUATE = (f"apps.music.{name}" for name in ("train", "predict", "evaluate"))
+SMALL: list[object] = ["--units", 8, "--density-units", 8, "--epochs", 2, "--batch-size", 4]
+_FOLDER = tempfile.TemporaryDirectory(prefix="music-")
+
+
+def roll(random: np.random.Generator, time: int, most: int = 3) -> np.ndarray:
+    """Random frames ``[time, 88]`` of 0 and 1."""
+    frames = np.zeros((time, KEYS), np.uint8)
+    for row in frames:
+        row[random.choice(np.arange(20, 60), random.integers(0, most + 1), replace=False)] = 1
+    return frames
+
+
+def tune(random: np.random.Generator, notes: int = 30, key: int = 40) -> Piece:
+    """A random melody of held and repeated notes over a bass, in bars of 8."""
+    moves = key + np.clip(random.integers(-3, 4, notes).cumsum(), -12, 12)
+    ends = random.integers(1, 4, notes).cumsum()
+    begins = [0, *ends[:-1].tolist()]
+    line = [Note(b, int(e), int(k)) for b, e, k in zip(begins, ends, moves, strict=True)]
+    bass = [Note(b, b + 4, 20) for b in range(0, int(ends[-1]) - 4, 4)]
+    return Piece(f"tune {key}", frames_of([*line, *bass], int(ends[-1])), 8, 4)
+
+
+def write_rolls(path: Path, counts: tuple[int, int, int] = (6, 3, 3)) -> Path:
+    """A benchmark file (.npz) of random pieces."""
+    random = np.random.default_rng(0)
+    arrays = {
+        f"{part}_{number}": roll(random, int(random.integers(5, 15)))
+        for part, count in zip(("train", "valid", "test"), counts, strict=True)
+        for number in range(count)
+    }
+    np.savez(path, allow_pickle=False, **arrays)
+    return path
+
+
+def write_midi(piece: Piece, path: Path, tempo: float = 97.0) -> Path:
+    from apps.music import render
+
+    render.midi(piece, 4, True, tempo).write(str(path))
+    return path
+
+
+def train(data: Path, run_dir: Path, *words: object) -> Answer:
+    answer = command(TRAIN, "--data", data, "--run-dir", run_dir, *SMALL, *words)
+    assert answer.code == 0, answer.err
+    return answer
+
+
+@functools.cache
+def small_data() -> Path:
+    """A folder of MIDI files."""
+    folder = Path(_FOLDER.name) / "tunes"
+    folder.mkdir()
+    random = np.random.default_rng(1)
+    for number in range(4):
+        write_midi(tune(random, key=38 + number), folder / f"{number}.mid")
+    return folder
+
+
+@functools.cache
+def small_run() -> tuple[Path, Answer]:
+    """The folder of a small real run, and what its training said."""
+    run = Path(_FOLDER.name) / "run"
+    return run, train(small_data(), run)
