@@ -6,8 +6,11 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # What installing depends on; a change there installs anew.
 MANIFEST := pyproject.toml constraints.txt
+# The run that bench-timeseries measures; this one is trained when it isn't there.
+RUN := runs/bench/timeseries
 
-.PHONY: help install lint test test-slow sentiment timeseries board bench bench-recurrence clean
+.PHONY: help install lint test test-slow sentiment timeseries board bench bench-recurrence \
+  bench-timeseries clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -52,10 +55,16 @@ timeseries: .venv/.app ## train, score and export on electricity demand; ARGS="-
 board: .venv/.app ## TensorBoard on runs/
 	$(BIN)/tensorboard --logdir runs
 
-bench: bench-recurrence ## every benchmark
+bench: bench-recurrence bench-timeseries ## every benchmark
 
 bench-recurrence: .venv/.bench ## the recurrence beside Keras, PyTorch and bare matrix products
 	$(BIN)/python -m benchmarks.recurrence $(ARGS)
+
+bench-timeseries: .venv/.bench $(RUN)/metrics.json ## a forecaster beside statsforecast; RUN=FOLDER
+	$(BIN)/python -m benchmarks.timeseries --run $(RUN) $(ARGS)
+
+runs/bench/timeseries/metrics.json: | .venv/.app
+	$(BIN)/python -m apps.timeseries.train --run-dir $(@D)
 
 clean: ## remove .venv and what tools left; runs/ stays
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

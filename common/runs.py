@@ -115,6 +115,24 @@ def finished(app: str, path: Path) -> Run:
     return run
 
 
+def to_evaluate(
+    app: str, path: Path, dataset: str | None, data: Path | None, out: Path | None
+) -> Run:
+    """The finished run that an ``evaluate`` is to score, on `dataset` or `data`, into `out`.
+
+    Raises:
+        UserError: as ``finished``; for both of `dataset` and `data`; for places that don't exist.
+    """
+    run = finished(app, path)
+    if out is not None and not out.absolute().parent.is_dir():
+        raise UserError(f"--out {out}: no such folder")
+    if dataset is not None and data is not None:
+        raise UserError("expected --dataset or --data, found both")
+    if data is not None and not data.exists():
+        raise UserError(f"{data}: no such file")
+    return run
+
+
 def read_config(run: Run) -> dict[str, Any]:
     """config.json of a run.
 

@@ -289,3 +289,45 @@ def seasonal_difference(values: Array, season: int) -> float:
         if not np.isnan(values[t] - values[t - season])
     ]
     return float(np.mean(pairs))
+
+
+def forecast_loss(kind: str, levels: tuple[float, ...], truth: Array, answers: Array) -> float:
+    r"""Of one window, over the :math:`|A|` entries whose truth is known:
+    :math:`\frac{1}{|A|} \sum_A (y - q)^2` ("mse"), :math:`\frac{1}{|A|} \sum_A |y - q|` ("mae"),
+    or :math:`\frac{1}{|A|} \sum_A \frac{2}{|T|} \sum_{\tau \in T} \rho_\tau(y - q_\tau)`
+    ("pinball"); 0 where none is known. ``answers`` has one more axis than ``truth``."""
+    found = []
+    for place in known_places(truth):
+        y, q = truth[place], answers[place]
+        if kind == "pinball":
+            each = [pinball(level, y, q[k]) for k, level in enumerate(levels)]
+            found.append(2 * sum(each) / len(levels))
+        else:
+            found.append(abs(y - q[0]) ** {"mae": 1, "mse": 2}[kind])
+    return float(np.mean(found)) if found else 0.0
+
+
+def fill(values: Array, how: str, start: float) -> Array:
+    """One series ``[time]`` without NaN: the last known value, `start` before there is one
+    ("forward"); `start` ("mean"); 0 ("zero")."""
+    found, last = [], start
+    for value in values:
+        if not np.isnan(value):
+            last = value
+            found.append(value)
+        else:
+            found.append({"forward": last, "mean": start, "zero": 0.0}[how])
+    return np.array(found)
+
+
+def normaliser(
+    values: Array, centre: str, scale: str, mean: float, deviation: float
+) -> tuple[float, float]:
+    """Kim et al. (2022), of one series ``[time]``: what is subtracted, and divided by. What the
+    window can't say, the training part's `mean` and `deviation` do."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return mean, deviation
+    c = {"window": known.mean(), "last": known[-1], "training": mean}[centre]
+    s = known.std() if scale == "window" else deviation
+    return float(c), float(s if s > 1e-6 * deviation else deviation)

@@ -11,23 +11,23 @@ import tensorflow_datasets as tfds
 from numpy.testing import assert_array_equal
 
 from apps.timeseries.config import TableConfig
-from apps.timeseries.data import PACKAGED, SHARES, Loaded, columns_of, load
-from apps.timeseries.panel import PARTS, Roles, cut
+from apps.timeseries.data import PACKAGED, SHARES, columns_of, load
+from apps.timeseries.panel import PARTS, Panel, Roles, cut
 from common.errors import UserError
 
 PLAIN = TableConfig()
 
 
 @pytest.fixture(scope="module")
-def packaged() -> dict[str, Loaded]:
+def packaged() -> dict[str, Panel]:
     return {name: load(name, None, PLAIN) for name in PACKAGED}
 
 
 # Named corpora
 
 
-def test_electricity_is_the_half_hours_of_2014(packaged: dict[str, Loaded]) -> None:
-    panel = packaged["electricity"].panel
+def test_electricity_is_the_half_hours_of_2014(packaged: dict[str, Panel]) -> None:
+    panel = packaged["electricity"]
     (series,) = panel.series
     assert (panel.frequency, len(series)) == ("30min", 17_520)
     assert str(series.times[0]) == "2014-01-01 00:00:00"
@@ -43,11 +43,10 @@ def test_electricity_is_the_half_hours_of_2014(packaged: dict[str, Loaded]) -> N
     hour = pd.Series(temperature).groupby(series.times.hour).mean()
     assert hour.idxmin() in (4, 5, 6, 7)  # the clock is Victoria's
     assert hour.idxmax() in (13, 14, 15, 16)
-    assert (packaged["electricity"].horizon, packaged["electricity"].history) == (48, 336)
 
 
-def test_weather_has_three_stations_on_an_hourly_grid(packaged: dict[str, Loaded]) -> None:
-    panel = packaged["weather"].panel
+def test_weather_has_three_stations_on_an_hourly_grid(packaged: dict[str, Panel]) -> None:
+    panel = packaged["weather"]
     assert panel.frequency == "h"
     assert sorted(series.name for series in panel.series) == ["EWR", "JFK", "LGA"]
     assert panel.roles.targets == ("temp",)
@@ -68,11 +67,10 @@ def test_weather_has_three_stations_on_an_hourly_grid(packaged: dict[str, Loaded
     assert both.mean() > 0.97
     np.testing.assert_allclose(np.hypot(east, north)[both], speed[both], atol=1e-4)
     assert not np.isnan(east[speed == 0]).any()
-    assert (packaged["weather"].horizon, packaged["weather"].history) == (24, 168)
 
 
-def test_stocks_stand_on_business_days(packaged: dict[str, Loaded]) -> None:
-    panel = packaged["stocks"].panel
+def test_stocks_stand_on_business_days(packaged: dict[str, Panel]) -> None:
+    panel = packaged["stocks"]
     (series,) = panel.series
     assert (panel.frequency, len(series)) == ("B", 1_860)
     assert str(series.times[0].date()) == "1991-07-01"
@@ -80,14 +78,11 @@ def test_stocks_stand_on_business_days(packaged: dict[str, Loaded]) -> None:
     assert panel.roles == Roles(("DAX", "SMI", "CAC", "FTSE"))
     np.testing.assert_allclose(series.target[0], [1628.75, 1678.1, 1772.8, 2443.6])
     assert np.isfinite(series.target).all()
-    assert (packaged["stocks"].horizon, packaged["stocks"].history) == (10, 60)
 
 
 @pytest.mark.parametrize("name", PACKAGED)
-def test_the_splits_are_the_parts_that_the_cut_makes(
-    name: str, packaged: dict[str, Loaded]
-) -> None:
-    panel = packaged[name].panel
+def test_the_splits_are_the_parts_that_the_cut_makes(name: str, packaged: dict[str, Panel]) -> None:
+    panel = packaged[name]
     cuts = cut(panel, SHARES)
     splits = tfds.load(f"rdatasets_series/{name}")
     columns = columns_of(panel.roles)
@@ -133,7 +128,7 @@ def test_the_splits_are_the_parts_that_the_cut_makes(
     ],
 )
 def test_flags_override_the_packaged_roles(name: str, config: TableConfig, roles: Roles) -> None:
-    assert load(name, None, config).panel.roles == roles
+    assert load(name, None, config).roles == roles
 
 
 @pytest.mark.parametrize(
@@ -230,9 +225,7 @@ class Meters(tfds.core.GeneratorBasedBuilder):
 def test_a_dataset_with_sequences_is_taken_with_its_parts_in_order(
     kind: str, config: TableConfig
 ) -> None:
-    loaded = load(f"meters/{kind}", None, config)
-    assert (loaded.horizon, loaded.history) == (None, None)
-    panel = loaded.panel
+    panel = load(f"meters/{kind}", None, config)
     assert (panel.name, panel.frequency) == (f"meters/{kind}", "15min")
     assert sorted(series.name for series in panel.series) == ["north", "south"]
     for series in panel.series:
@@ -242,7 +235,7 @@ def test_a_dataset_with_sequences_is_taken_with_its_parts_in_order(
 
 
 def test_examples_without_a_name_are_series_of_their_own() -> None:
-    panel = load("meters/unnamed", None, TableConfig(target=("load",))).panel
+    panel = load("meters/unnamed", None, TableConfig(target=("load",)))
     assert [series.name for series in panel.series] == ["train 1", "train 2", "test 1", "test 2"]
     assert [len(series) for series in panel.series] == [12, 12, 8, 8]
 
@@ -271,10 +264,9 @@ def test_an_own_file_goes_before_a_name(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     times = pd.date_range("2020-01-01", periods=30, freq="D").astype(str)
     pd.DataFrame({"day": times, "sales": range(30)}).to_csv(path, index=False)
-    loaded = load("electricity", path, PLAIN)
-    assert (loaded.horizon, loaded.history) == (None, None)
-    assert loaded.panel.name == str(path)
-    assert loaded.panel.roles == Roles(("sales",))
-    assert loaded.panel.frequency == "D"
+    panel = load("electricity", path, PLAIN)
+    assert panel.name == str(path)
+    assert panel.roles == Roles(("sales",))
+    assert panel.frequency == "D"
     with pytest.raises(UserError, match=r"none\.csv: no such file"):
         load("electricity", tmp_path / "none.csv", PLAIN)

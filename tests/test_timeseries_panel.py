@@ -40,6 +40,7 @@ def rows_in(one: Panel, split: tuple[float, float, float]) -> list[int]:
     [
         (100, (0.7, 0.1, 0.2), [70, 10, 20]),
         (100, (7, 1, 2), [70, 10, 20]),
+        (1_000, (70, 10, 20), [700, 100, 200]),
         (17_520, (0.7, 0.1, 0.2), [12_264, 1_752, 3_504]),
         (17_420, (8640, 2880, 2880), [8640, 2880, 2880]),
         (14_400, (8640, 2880, 2880), [8640, 2880, 2880]),
@@ -47,7 +48,7 @@ def rows_in(one: Panel, split: tuple[float, float, float]) -> list[int]:
         (1_000, (1.5, 0.25, 0.25), [750, 125, 125]),
     ],
 )
-def test_a_split_is_shares_or_numbers_of_rows(
+def test_a_split_is_shares_per_cent_or_numbers_of_rows(
     count: int, split: tuple[float, float, float], wanted: list[int]
 ) -> None:
     assert rows_in(panel(series(count)), split) == wanted

@@ -1,60 +1,55 @@
 """A small real training of a table of one's own, and what its export answers."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tests.commands import command, refusal
+from tests.timeseries_runs import HORIZON, TRAIN, sales, small_data, small_run, train, write
 
-TRAIN = "apps.timeseries.train"
-SMALL = ["--units", 6, "--epochs", 2, "--members", 2, "--horizon", 6, "--history", 24]
-
-
-def write_table(path: Path, rows: int = 400) -> Path:
-    random = np.random.default_rng(0)
-    hours = np.arange(rows)
-    warmth = random.normal(size=rows).cumsum() / 5
-    sales = 50 + 8 * np.sin(hours * np.pi / 12) + 3 * warmth + random.normal(size=rows)
-    times = pd.date_range("2024-01-01", periods=rows, freq="h")
-    pd.DataFrame({"time": times, "sales": sales, "warmth": warmth}).to_csv(path, index=False)
-    return path
+BASELINES = {"last_value", "seasonal_naive", "drift", "ridge"}
+RATIOS = {"mae_ratio", "mae_ratio_low", "mae_ratio_high"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--future-covariates", "warmth"],
-        ["--past-covariates", "warmth", "--loss", "mse", "--decoder", "autoregressive"],
-    ],
-)
-def test_a_run_ends_with_scores_and_an_export_that_steps(tmp_path: Path, words: list) -> None:
+def test_the_folder_of_a_run_has_all_that_was_promised() -> None:
+    run, answer = small_run()
+    result = json.loads((run / "metrics.json").read_text())
+    assert (result["app"], result["cell"]) == ("timeseries", "gru")
+    assert set(result["baselines"]) == BASELINES
+    for scores in result["baselines"].values():
+        assert set(scores) == set(result["test"]) | RATIOS
+        assert scores["mae_ratio"] == pytest.approx(result["test"]["mae"] / scores["mae"])
+    assert all(math.isfinite(value) for value in result["test"].values())
+    assert 0 < result["test"]["mae"] < 30
+    assert result["export_difference"] < 1e-4
+    config = json.loads((run / "config.json").read_text())
+    assert (config["units"], config["data"]) == (6, str(small_data()))
+    plots = {path.stem for path in (run / "plots").iterdir()}
+    assert plots == {"forecasts", "error_by_step", "reliability", "learning_curves"}
+    assert list((run / "tensorboard").rglob("events*"))
+    best = result["best_baseline"]
+    assert f"the best baseline, {best}: {result['baselines'][best]['mae_ratio']:.3f}" in answer.out
+    for line in ("apps.timeseries.predict", "apps.timeseries.evaluate", "saved_model_cli"):
+        assert line in answer.out
+
+
+def steps_on(run: Path, role: str) -> None:
+    """The export answers at once, and step by step, the same."""
     import tensorflow as tf
 
-    table = write_table(tmp_path / "sales.csv")
-    folder = tmp_path / "run"
-    answer = command(
-        TRAIN, "--data", table, "--target", "sales", "--run-dir", folder, *SMALL, *words
-    )
-    assert answer.code == 0, answer.err
-    result = json.loads((folder / "metrics.json").read_text())
-    assert set(result["baselines"]) == {"last_value", "seasonal_naive", "drift", "ridge"}
-    assert 0 < result["test"]["mae"] < 30
-    loaded = tf.saved_model.load(str(folder / "export" / "1"))
-    schema = json.loads((folder / "schema.json").read_text())
-    patch = schema["patch"]
-    rows = pd.read_csv(table)
+    loaded = tf.saved_model.load(str(run / "export" / "1"))
+    patch = json.loads((run / "schema.json").read_text())["shape"]["patch"]
+    rows = sales()
     seconds = np.arange(len(rows), dtype=np.int64) * 3600
-    role = "future" if "--future-covariates" in words else "past"
 
     def given(begin: int, end: int) -> dict:
-        reach = end + 6 if role == "future" else end
+        reach = end + HORIZON if role == "future" else end
         return {
             "target": tf.constant(rows["sales"][begin:end], tf.float32)[None, :, None],
-            "seconds": tf.constant(seconds[begin : end + 6])[None],
+            "seconds": tf.constant(seconds[begin : end + HORIZON])[None],
             role: tf.constant(rows["warmth"][begin:reach], tf.float32)[None, :, None],
         }
 
@@ -70,8 +65,34 @@ def test_a_run_ends_with_scores_and_an_export_that_steps(tmp_path: Path, words: 
     np.testing.assert_allclose(twice["quantiles"], once["quantiles"], rtol=1e-4)
 
 
+def test_the_export_steps_on_with_new_rows() -> None:
+    steps_on(small_run()[0], "future")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--loss", "mse", "--decoder", "autoregressive", "--members", 2, "--refit"],
+        ["--precision", "mixed_bfloat16", "--members", 2],
+        ["--precision", "mixed_float16", "--decoder", "autoregressive", "--teacher-forcing", 0.5],
+        ["--jit", "--decoder", "autoregressive", "--teacher-forcing", 0.5],
+        ["--strategy", "mirrored", "--no-linear"],
+    ],
+    ids=lambda words: " ".join(map(str, words)),
+)
+def test_every_way_of_training_ends_with_scores_and_an_export(words: list, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(small_data(), run, "--past-covariates", "warmth", "--epochs", 1, *words)
+    result = json.loads((run / "metrics.json").read_text())
+    assert 0 < result["test"]["mae"] < 30
+    assert result["export_difference"] < 1e-3
+    if "mixed" not in str(words):
+        steps_on(run, "past")
+
+
 def test_a_table_that_is_too_short_is_refused(tmp_path: Path) -> None:
-    table = write_table(tmp_path / "sales.csv", rows=40)
+    table = write(sales(40), tmp_path / "sales.csv")
     answer = command(TRAIN, "--data", table, "--target", "sales", "--run-dir", tmp_path / "run")
     assert "no window" in refusal(answer)
     assert not (tmp_path / "run").exists()

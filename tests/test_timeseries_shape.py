@@ -1,6 +1,6 @@
 """Lengths that a table's frequency suggests, and those that don't fit."""
 
-import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,9 @@ def panel(frequency: str, count: int, season: int = 0) -> Panel:
     return Panel("t", (Series("t", seconds, values, nothing, nothing),), Roles(("x",)), frequency)
 
 
-def shape(one: Panel, own: tuple[int | None, int | None] = (None, None), **flags: Any) -> Shape:
-    """The shape by flags, and by a dataset's own horizon and history."""
+def shape(one: Panel, **flags: Any) -> Shape:
     config = TimeSeriesConfig(**flags)
-    return shape_of(config, one, cut(one, config.split), horizon=own[0], history=own[1])
+    return shape_of(config, one, cut(one, config.split))
 
 
 @pytest.mark.parametrize(
@@ -50,15 +49,17 @@ def test_a_table_gets_the_lengths_that_its_frequency_suggests(
     found = shape(panel(frequency, count, season))
     assert found == wanted
     assert found.history % found.patch == found.horizon % found.patch == 0
-    assert json.loads(json.dumps(found.to_json()))["history"] == wanted.history
 
 
-def test_a_flag_goes_before_a_datasets_own_length_and_that_before_the_suggested() -> None:
-    one = panel("h", 3000, 24)
-    found = shape(one, (12, 60))
-    assert (found.horizon, found.history) == (12, 60)
+def test_a_flag_goes_before_the_suggested_length() -> None:
     flags = {"horizon": 6, "history": 48, "patch": 3, "season": 8, "seasonal_lags": False}
-    assert shape(one, (12, 60), **flags) == Shape(48, 6, 3, 8, (), (DAY, WEEK))
+    assert shape(panel("h", 3000, 24), **flags) == Shape(48, 6, 3, 8, (), (DAY, WEEK))
+
+
+def test_a_flag_goes_before_what_suits_a_dataset_and_a_file_has_no_such() -> None:
+    found = TimeSeriesConfig(dataset="stocks", history=90).suited()
+    assert (found.horizon, found.history, found.scale) == (10, 90, "window")
+    assert TimeSeriesConfig(dataset="stocks", data=Path("own.csv")).suited().scale is None
 
 
 def test_lags_are_known_for_every_step_of_the_horizon() -> None:

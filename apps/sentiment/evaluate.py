@@ -15,13 +15,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     """Prints the scores, and writes them to --out."""
     from common import runs
 
-    finished = runs.finished("sentiment", config.run)
-    if config.out is not None and not config.out.absolute().parent.is_dir():
-        raise UserError(f"--out {config.out}: no such folder")
-    if config.dataset is not None and config.data is not None:
-        raise UserError("expected --dataset or --data, found both")
-    if config.data is not None and not config.data.is_file():
-        raise UserError(f"{config.data}: no such file")
+    finished = runs.to_evaluate("sentiment", config.run, config.dataset, config.data, config.out)
     start_tensorflow()
     where, rows, names = labelled(config, runs.read_config(finished))
 

@@ -31,22 +31,14 @@ def forecasts(
     """
     mean, deviation = moments([series.target for series in before(panel, cuts.train)])
 
-    def history(windows: np.ndarray) -> np.ndarray:
-        return gather(panel, windows, -shape.history, 0, "target")
-
     def scale(windows: np.ndarray) -> np.ndarray:
-        return window_scale(history(windows), deviation[windows[:, 0], np.newaxis])
-
-    def naive(method: Callable[..., np.ndarray]) -> tuple[Point, Point]:
-        def point(windows: np.ndarray) -> np.ndarray:
-            return method(history(windows), mean[windows[:, 0], np.newaxis], shape)
-
-        return point, point
+        history = gather(panel, windows, -shape.history, 0, "target")
+        return window_scale(history, deviation[windows[:, 0], np.newaxis])
 
     validation = origins(panel, cuts, "validation", shape.history, shape.horizon)
     truth = gather(panel, validation, 0, shape.horizon, "target")
     scales = scale(validation), scale(test_origins)
-    methods = {name: naive(method) for name, method in NAIVE.items()}
+    methods = {name: (point, point) for name, point in naive(panel, shape, mean).items()}
     found = {}
     # Errors on the validation part are those of a fit without it.
     for name, (early, final) in {**methods, "ridge": ridge(panel, cuts, shape, seed)}.items():
@@ -54,6 +46,23 @@ def forecasts(
         point = final(test_origins).astype(np.float32)
         found[name] = Forecast(point, widen(point, offsets, scales[1]))
     return found
+
+
+def naive(panel: Panel, shape: Shape, mean: np.ndarray) -> dict[str, Point]:
+    """The methods that learn nothing, by name: ``last_value``, ``seasonal_naive``, ``drift``.
+
+    Args:
+        mean: ``[series, targets]``: said where a window has no known value.
+    """
+
+    def method(rule: Callable[..., np.ndarray]) -> Point:
+        def point(windows: np.ndarray) -> np.ndarray:
+            history = gather(panel, windows, -shape.history, 0, "target")
+            return rule(history, mean[windows[:, 0], np.newaxis], shape)
+
+        return point
+
+    return {name: method(rule) for name, rule in NAIVE.items()}
 
 
 # Naive forecasts: history [windows, time, targets], fallback [windows, 1, targets]

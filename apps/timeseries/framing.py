@@ -1,12 +1,27 @@
-"""From raw rows to what the recurrence reads, inside the graph: gaps filled, the calendar, the
-instance normalisation and its way back, patches."""
-
-from typing import Any
+"""From raw rows to what the recurrence reads, inside the graph: the inputs, gaps filled, the
+calendar, the instance normalisation and its way back, patches."""
 
 import tensorflow as tf
 
 from apps.timeseries.config import Centre, Fill, Scale
-from apps.timeseries.shape import HARMONICS, MONDAY
+from apps.timeseries.panel import Roles
+from apps.timeseries.shape import HARMONICS, MONDAY, Shape
+
+
+def specification(
+    shape: Shape, roles: Roles, time: int | None = None, *, batch: int | None = None
+) -> dict[str, tf.TensorSpec]:
+    """Names, shapes and types of the inputs, for a history of `time` rows."""
+    ahead = None if time is None else time + shape.horizon
+    found = {
+        "target": tf.TensorSpec([batch, time, len(roles.targets)], tf.float32, "target"),
+        "seconds": tf.TensorSpec([batch, ahead], tf.int64, "seconds"),
+    }
+    if roles.past:
+        found["past"] = tf.TensorSpec([batch, time, len(roles.past)], tf.float32, "past")
+    if roles.future:
+        found["future"] = tf.TensorSpec([batch, ahead, len(roles.future)], tf.float32, "future")
+    return found
 
 
 def observed(values: tf.Tensor) -> tf.Tensor:
@@ -14,16 +29,14 @@ def observed(values: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.math.is_finite(values), values.dtype)
 
 
-def filled(
-    values: tf.Tensor, how: Fill, default: tf.Tensor, before: tf.Tensor | None = None
-) -> tf.Tensor:
+def filled(values: tf.Tensor, how: Fill, start: tf.Tensor) -> tf.Tensor:
     """``[batch, time, columns]`` without missing values.
 
     Args:
-        how: ``"forward"``: the last known value, and before there is one the mean of those
-            known; ``"mean"``: that mean; ``"zero"``.
-        default: ``[columns]``, in place of that mean where nothing at all is known.
-        before: ``[batch, columns]``, known values that stood before the first row, if any.
+        how: ``"forward"``: the last known value, and `start` before there is one; ``"mean"``:
+            `start`; ``"zero"``.
+        start: ``[batch, 1, columns]``: as a rule the mean of what is known (``centre_of``); of
+            rows that go on from others, what gaps were filled with there.
 
     Returns:
         The same shape.
@@ -32,29 +45,18 @@ def filled(
     clean = tf.where(known, values, tf.zeros([], values.dtype))
     if how == "zero":
         return clean
-    start = centre_of(values, default) if before is None else before[:, tf.newaxis]
     if how == "mean":
         return tf.where(known, clean, start)
     return tf.cond(tf.reduce_all(known), lambda: clean, lambda: _carried(clean, known, start))
 
 
-def _carried(clean: tf.Tensor, known: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
-    """The last known value at each row: the running maximum of the rows that are known, by
-    doubling, and what stands there."""
-    time = tf.shape(clean)[1]
-    rows = tf.range(time)[tf.newaxis, :, tf.newaxis]
-    last = tf.where(known, rows, -1)
-
-    def double(reach: Any, last: Any) -> Any:
-        earlier = tf.pad(last, [[0, 0], [reach, 0], [0, 0]], constant_values=-1)[:, :time]
-        return 2 * reach, tf.maximum(last, earlier)
-
-    _, last = tf.while_loop(
-        lambda reach, _: reach < time, double, (tf.constant(1), last), parallel_iterations=1
-    )
-    across = [tf.transpose(part, [0, 2, 1]) for part in (clean, tf.maximum(last, 0))]
-    found = tf.transpose(tf.gather(*across, batch_dims=2), [0, 2, 1])
-    return tf.where(last >= 0, found, before)
+def _carried(clean: tf.Tensor, known: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+    """The last known value at each row: what stands in the first row that has as many known up
+    to it."""
+    count = tf.transpose(tf.cumsum(tf.cast(known, tf.int32), axis=1), [0, 2, 1])
+    last = tf.searchsorted(count, count)
+    found = tf.gather(tf.transpose(clean, [0, 2, 1]), last, batch_dims=2)
+    return tf.transpose(tf.where(count > 0, found, tf.transpose(start, [0, 2, 1])), [0, 2, 1])
 
 
 def centre_of(values: tf.Tensor, default: tf.Tensor) -> tf.Tensor:
@@ -90,7 +92,7 @@ def normaliser(
     if centre == "window":
         c = average
     elif centre == "last":
-        c = filled(values, "forward", mean)[:, -1:]
+        c = filled(values, "forward", average)[:, -1:]
     else:
         c = ones * mean
     s = ones * deviation

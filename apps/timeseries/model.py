@@ -10,9 +10,11 @@ patches of the horizon, of which covariates and calendar are known:
     r_j &= \mathrm{cell}'(D [d_j, \hat z_{j-1}], r_{j-1}), \quad r_0 = s_n
         && \text{autoregressive (Sutskever et al. 2014)}
 
-and a head that sees r and what is known of its own row gives a median, and increments that are
-positive, so that quantiles can't cross:
-:math:`q_{k+1} = q_k + \mathrm{softplus}(a_k)`, :math:`q_{k-1} = q_k - \mathrm{softplus}(a_k)`.
+and a head (``apps.timeseries.head``) makes quantiles of it that can't cross. It begins from a
+linear forecast, of the seasonal lags :math:`\Lambda` and, as in LSTNet (Lai et al. 2018) and
+DLinear (Zeng et al. 2023), of the whole history, W zero at first:
+
+.. math:: f_t = \sum_{l \in \Lambda} w_l z_{t-l} + \sum_i W_{ti} z_i + b_t
 """
 
 from typing import Any
@@ -22,13 +24,14 @@ import numpy as np
 import tensorflow as tf
 
 from apps.timeseries import framing
-from apps.timeseries.config import LEVELS, TimeSeriesConfig
+from apps.timeseries.config import TimeSeriesConfig
+from apps.timeseries.framing import specification
+from apps.timeseries.head import Head, point
 from apps.timeseries.panel import Roles
 from apps.timeseries.shape import Shape
 from common.cells import make_cell
 from common.layers import Recurrent
 
-ROW = 32  # width of what the decoder says about each row of a patch
 Inputs = dict[str, tf.Tensor]
 
 
@@ -45,7 +48,7 @@ class Forecaster(keras.Model):
     """
 
     def __init__(self, config: TimeSeriesConfig, shape: Shape, roles: Roles, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # half precision can't hold raw numbers
         self.settings, self.shape, self.roles = config, shape, roles
         self.targets = len(roles.targets)
         self.statistics = {
@@ -69,17 +72,18 @@ class Forecaster(keras.Model):
         self.places = keras.layers.Embedding(shape.horizon // patch, width, name="places")
         self.which = keras.layers.Embedding(len(roles.targets), width, name="which")
         self.decoder = make_cell(config.cell, width, name="decoder")
-        self.rows = keras.layers.Dense(patch * ROW, "relu", name="rows")
-        self.hidden = keras.layers.Dense(2 * ROW, "relu", name="hidden")
-        answers = len(LEVELS) if config.loss == "pinball" else 1
-        self.answer = keras.layers.Dense(
-            answers, kernel_initializer="zeros", dtype="float32", name="answer"
-        )
+        self.head = Head(config.loss, patch, name="head")
+        whole = {"dtype": "float32", "autocast": False}
         share = keras.initializers.Constant(1 / max(1, len(shape.lags)))
         self.seasonal = keras.layers.Dense(
-            1, use_bias=False, kernel_initializer=share, dtype="float32", name="seasonal"
+            1, use_bias=False, kernel_initializer=share, name="seasonal", **whole
+        )
+        self.linear = keras.layers.Dense(
+            shape.horizon, kernel_initializer="zeros", name="linear", **whole
         )
         self.drop = keras.layers.Dropout(config.dropout)
+        if config.teacher_forcing:
+            self.coin = keras.random.SeedGenerator()
 
     def _constants(self, name: str, columns: int) -> list[Any]:
         return [
@@ -89,6 +93,7 @@ class Forecaster(keras.Model):
                 trainable=False,
                 name=f"{name}_{what}",
                 dtype="float32",
+                autocast=False,
             )
             for what, start in (("mean", "zeros"), ("deviation", "ones"))
         ]
@@ -103,7 +108,7 @@ class Forecaster(keras.Model):
         """``answers`` ``[batch, horizon, K, levels or 1]`` in the network's unit, and
         ``centre`` and ``scale`` ``[batch, 1, K]``, which lead back to the target's."""
         c, s = self.normaliser(inputs["target"])
-        past, known = self.split(inputs)
+        past, known, _ = self.split(inputs)
         states = self.encode(past, c, s, training=training)
         teacher = inputs.get("teacher") if training else None
         answers = self.decode(states[-1], self.tail(past), known, c, s, teacher, training)
@@ -113,43 +118,47 @@ class Forecaster(keras.Model):
         """Centre and scale of each window, ``[batch, 1, K]``."""
         settings = self.settings
         mean, deviation = self.constants("target")
-        return framing.normaliser(target, settings.centre, settings.scale, mean, deviation)
+        return framing.normaliser(
+            target, settings.centre, settings.scale or "training", mean, deviation
+        )
 
     def constants(self, name: str) -> tuple[Any, Any]:
         """Mean and deviation in the training part, ``[columns]`` each."""
         mean, deviation = self.statistics[name]
         return tf.convert_to_tensor(mean), tf.convert_to_tensor(deviation)
 
-    def split(self, inputs: Inputs, before: Inputs | None = None) -> tuple[Inputs, Inputs]:
-        """Rows up to now and rows of the horizon, filled, with ``observed`` beside the first.
+    def split(self, inputs: Inputs, gaps: Inputs | None = None) -> tuple[Inputs, Inputs, Inputs]:
+        """Rows up to now and rows of the horizon, filled, with ``observed`` beside the first;
+        and what a gap after now is to be filled with, ``[batch, 1, columns]``.
 
         Args:
-            before: rows that stood before, as ``tail`` gives them, to carry values on from.
+            gaps: the last of these, of the rows that stood before.
         """
         now = tf.shape(inputs["target"])[1]
         past = {"observed": framing.observed(inputs["target"])}
         known: Inputs = {}
+        after: Inputs = {}
         for name in ("target", "past", "future"):
             if name in inputs:
                 mean, _ = self.constants(name)
-                last = None if before is None else before[name][:, -1]
-                rows = framing.filled(inputs[name], self.settings.fill, mean, last)
+                start = framing.centre_of(inputs[name], mean) if gaps is None else gaps[name]
+                rows = framing.filled(inputs[name], self.settings.fill, start)
                 past[name] = rows[:, :now]
+                after[name] = past[name][:, -1:] if self.settings.fill == "forward" else start
                 if name == "future":
                     known[name] = rows[:, now:]
         past["seconds"], known["seconds"] = inputs["seconds"][:, :now], inputs["seconds"][:, now:]
-        return past, known
+        return past, known, after
 
     def tail(self, past: Inputs, before: Inputs | None = None) -> Inputs:
         """The last ``reach`` rows of target, past and future covariates: what a decoder looks
-        at beside the state. Where there are fewer, means stand in for those that lack."""
+        at beside the state. Where there are fewer, their mean stands in for those that lack."""
         tail: Inputs = {}
         for name in ("target", "past", "future"):
             if name in past:
-                mean, _ = self.constants(name)
                 if before is None:
-                    shape = [tf.shape(past[name])[0], self.reach, past[name].shape[-1]]
-                    earlier = tf.broadcast_to(mean, shape)
+                    mean = tf.reduce_mean(past[name], axis=1, keepdims=True)
+                    earlier = tf.repeat(mean, self.reach, axis=1)
                 else:
                     earlier = before[name]
                 tail[name] = tf.concat([earlier, past[name]], axis=1)[:, -self.reach :]
@@ -158,7 +167,8 @@ class Forecaster(keras.Model):
     @property
     def reach(self) -> int:
         """Rows that the decoder looks back on directly."""
-        return max([self.shape.patch, *self.shape.lags])
+        history = self.shape.history if self.settings.linear else self.shape.patch
+        return max([history, *self.shape.lags])
 
     def state_names(self, member: int) -> list[list[str]]:
         """What the states of each layer are called outside."""
@@ -200,17 +210,18 @@ class Forecaster(keras.Model):
         encoder's last layer; `teacher` has true values for the autoregressive form."""
         z = _folded((tail["target"] - c) / s)
         seasons = self._a_season_before(z)
+        linear = self._linear(z, seasons)
         own = [seasons, self._repeated(known)]
         if "future" in known:
             future = self._standard("future", tail["future"])
             own.append(tf.repeat(self._a_season_before(future), self.targets, axis=0))
         own = tf.concat(own, axis=-1)
         if self.settings.decoder == "direct":
-            answers = self._all_at_once(states, own, seasons, training)
+            answers = self._all_at_once(states, own, linear, training)
         else:
             true = None if teacher is None else _folded((teacher - c) / s)
             last = z[:, -self.shape.patch :]
-            answers = self._one_by_one(states, own, seasons, last, true, training)
+            answers = self._one_by_one(states, own, linear, last, true, training)
         width = answers.shape[-1]
         answers = tf.reshape(answers, [-1, self.targets, self.shape.horizon, width])
         return tf.transpose(answers, [0, 2, 1, 3])
@@ -223,7 +234,16 @@ class Forecaster(keras.Model):
         nothing = tf.zeros([tf.shape(rows)[0], horizon, 0], rows.dtype)
         return tf.concat([nothing, *(rows[:, t : t + horizon] for t in starts)], axis=-1)
 
-    def _all_at_once(self, states: list[Any], own: Any, seasons: Any, training: bool) -> Any:
+    def _linear(self, z: Any, seasons: Any) -> Any:
+        """A forecast to begin with, ``[batch * K, horizon, 1]``."""
+        found = tf.zeros([tf.shape(z)[0], self.shape.horizon, 1])
+        if self.shape.lags:
+            found += self.seasonal(seasons)
+        if self.settings.linear:
+            found += self.linear(z[:, :, 0])[..., tf.newaxis]
+        return found
+
+    def _all_at_once(self, states: list[Any], own: Any, linear: Any, training: bool) -> Any:
         """Every patch of the horizon is one step away from the encoder's last state."""
         asked = self.question(framing.patches(own, self.shape.patch))
         asked = self._placed(asked, tf.range(self.places.input_dim))
@@ -231,16 +251,16 @@ class Forecaster(keras.Model):
         flat = tf.reshape(self.drop(asked, training=training), [-1, self.settings.units])
         said, _ = self.decoder(flat, [tf.repeat(state, steps, axis=0) for state in states])
         said = tf.reshape(said, [-1, steps, self.settings.units])
-        return self._answers(said, own, seasons, training)
+        return self.head(self.drop(said, training=training), own, linear)
 
     def _one_by_one(
-        self, states: list[Any], own: Any, seasons: Any, last: Any, true: Any, training: bool
+        self, states: list[Any], own: Any, linear: Any, last: Any, true: Any, training: bool
     ) -> Any:
         """Each patch is fed with the one before: what was said of it, or what is `true`."""
         patch = self.shape.patch
         forced = None
         if true is not None and self.settings.teacher_forcing:
-            draw = tf.random.uniform([tf.shape(last)[0], 1, 1])
+            draw = keras.random.uniform([tf.shape(last)[0], 1, 1], dtype="float32", seed=self.coin)
             forced = draw < self.settings.teacher_forcing
         found = []
         for number in range(self.places.input_dim):
@@ -249,9 +269,10 @@ class Forecaster(keras.Model):
             asked = self.question(framing.patches(asked, patch))
             asked = self.drop(self._placed(asked, [number]), training=training)
             said, states = self.decoder(asked[:, 0], states)
-            answers = self._answers(said[:, tf.newaxis], own[:, here], seasons[:, here], training)
+            said_of = self.drop(said[:, tf.newaxis], training=training)
+            answers = self.head(said_of, own[:, here], linear[:, here])
             found.append(answers)
-            last = tf.cast(self.point(answers)[..., tf.newaxis], last.dtype)
+            last = tf.cast(point(answers)[..., tf.newaxis], last.dtype)
             if forced is not None:
                 now = true[:, here]
                 last = tf.where(forced & tf.math.is_finite(now), now, last)
@@ -265,21 +286,6 @@ class Forecaster(keras.Model):
         batch = tf.shape(steps)[0] // self.targets
         return tf.tile(self.which(tf.range(self.targets))[:, tf.newaxis], [batch, 1, 1])
 
-    def _answers(self, said: Any, own: Any, seasons: Any, training: bool) -> Any:
-        """``[batch * K, rows, levels or 1]`` from ``[batch * K, patches, units]``."""
-        rows = self.rows(self.drop(said, training=training))
-        rows = tf.reshape(rows, [tf.shape(said)[0], -1, ROW])
-        rows = self.hidden(tf.concat([rows, tf.cast(own, rows.dtype)], axis=-1))
-        raw = self.answer(rows)
-        if self.shape.lags:  # a seasonal forecast to begin with
-            raw += tf.pad(self.seasonal(seasons), [[0, 0], [0, 0], [raw.shape[-1] // 2] * 2])
-        return rising(raw) if raw.shape[-1] > 1 else raw
-
-    @staticmethod
-    def point(answers: Any) -> Any:
-        """The middle one of the answers: the median, or the point."""
-        return answers[..., answers.shape[-1] // 2]
-
     def _standard(self, name: str, rows: Any) -> Any:
         mean, deviation = self.constants(name)
         return (rows - mean) / deviation
@@ -292,46 +298,10 @@ class Forecaster(keras.Model):
         return tf.repeat(tf.concat(parts, axis=-1), self.targets, axis=0)
 
 
-def rising(raw: tf.Tensor) -> tf.Tensor:
-    r"""Numbers to quantiles that can't cross: the middle one stays, and from there
-    :math:`q_{k+1} = q_k + \mathrm{softplus}(a_{k+1} - 2)` up, and down likewise.
-
-    Args:
-        raw: ``[..., levels]``, an odd number of them.
-    """
-    middle = raw.shape[-1] // 2
-    steps = tf.nn.softplus(raw - 2.0)  # narrow at first
-    return outward(raw[..., middle : middle + 1], steps[..., :middle], steps[..., middle + 1 :])
-
-
-def outward(median: tf.Tensor, below: tf.Tensor, above: tf.Tensor) -> tf.Tensor:
-    """Quantiles from the median, ``[..., 1]``, and the steps between neighbours on either side
-    of it, in the order of the levels."""
-    up = median + tf.cumsum(above, axis=-1)
-    down = median - tf.cumsum(below, axis=-1, reverse=True)
-    return tf.concat([down, median, up], axis=-1)
-
-
 def _folded(rows: Any) -> Any:
     """``[batch, time, K]`` to ``[batch * K, time, 1]``."""
     across = tf.transpose(rows, [0, 2, 1])
     return tf.reshape(across, [-1, tf.shape(rows)[1], 1])
-
-
-def specification(
-    shape: Shape, roles: Roles, time: int | None = None, *, batch: int | None = None
-) -> dict[str, tf.TensorSpec]:
-    """Names, shapes and types of the inputs, for a history of `time` rows."""
-    ahead = None if time is None else time + shape.horizon
-    found = {
-        "target": tf.TensorSpec([batch, time, len(roles.targets)], tf.float32, "target"),
-        "seconds": tf.TensorSpec([batch, ahead], tf.int64, "seconds"),
-    }
-    if roles.past:
-        found["past"] = tf.TensorSpec([batch, time, len(roles.past)], tf.float32, "past")
-    if roles.future:
-        found["future"] = tf.TensorSpec([batch, ahead, len(roles.future)], tf.float32, "future")
-    return found
 
 
 def build(

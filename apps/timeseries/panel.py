@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from apps.timeseries.config import LEVELS
 from apps.timeseries.frequency import step_of
 from common.errors import UserError
 
@@ -83,8 +84,9 @@ def cut(panel: Panel, split: tuple[float, float, float]) -> Cuts:
 
     Args:
         split: sizes of training, validation and test part: as shares of all rows (they are
-            scaled to sum to 1), or, where all are whole numbers above 1, as numbers of rows
-            from the beginning; rows after the last part are not used.
+            scaled to sum to 1), in per cent (they sum to 100), or, where all are whole numbers
+            above 1, as numbers of rows from the beginning; rows after the last part are not
+            used.
 
     Raises:
         UserError: for sizes that can't be, or more rows than there are.
@@ -93,7 +95,7 @@ def cut(panel: Panel, split: tuple[float, float, float]) -> Cuts:
     shown = " ".join(f"{size:g}" for size in split)
     if not all(0 < size < np.inf for size in split):
         raise UserError(f"--split {shown}: expected three sizes above 0")
-    if min(split) > 1:
+    if min(split) > 1 and sum(split) != 100:
         if any(size != int(size) for size in split) or sum(split) > len(grid):
             raise UserError(
                 f"--split {shown}: expected three whole numbers of rows, {len(grid):,} together "
@@ -160,3 +162,8 @@ class Forecast:
     """``[windows, horizon, targets]``."""
     quantiles: np.ndarray
     """``[windows, horizon, targets, levels]``, of ``config.LEVELS``, rising."""
+
+    @classmethod
+    def certain(cls, point: np.ndarray) -> "Forecast":
+        """A point that claims to be all quantiles at once: for its point scores only."""
+        return cls(point, np.repeat(point[..., np.newaxis], len(LEVELS), axis=-1))

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from apps.timeseries.comparison import verdict
 from apps.timeseries.config import TimeSeriesConfig
-from apps.timeseries.panel import Cuts, Panel
+from apps.timeseries.panel import Panel
 from apps.timeseries.shape import Shape
 from common import export
 from common.cli import command
 
+RATIO = "network's MAE / its own"
 CHECKED = 16  # windows that the exported model is asked again in a clean process
 SHOWN = ("mae", "rmse", "mase", "smape", "crps", "coverage_80", "width_80", "coverage_95")
 
@@ -38,20 +40,6 @@ def plan(config: TimeSeriesConfig, shape: Shape, epochs: int, steps: int, folder
     )
 
 
-def schema(panel: Panel, cuts: Cuts, shape: Shape) -> dict[str, Any]:
-    """What a table must look like to be forecast by this run; for schema.json."""
-    roles = panel.roles
-    return {
-        "frequency": panel.frequency,
-        "targets": list(roles.targets),
-        "past_covariates": list(roles.past),
-        "future_covariates": list(roles.future),
-        "series": [series.name for series in panel.series],
-        "cuts": {"train": cuts.train, "validation": cuts.validation, "test": cuts.test},
-        **shape.to_json(),
-    }
-
-
 def check_export(path: Path, given: Mapping[str, np.ndarray], expected: np.ndarray) -> float:
     """Asks the exported model in a process that knows only TensorFlow; returns the largest
     difference from the `expected` quantiles, in units of their spread.
@@ -70,28 +58,27 @@ def end(result: dict[str, Any], folder: Path) -> None:
     """Prints the scores beside the baselines' and the commands to type next."""
     print(f"\n{result['dataset']}, test part ({result['train_seconds']:.0f} s of training):")
     rows = {f"{result['cell']} network": result["test"], **result["baselines"]}
-    print("  " + " " * 16 + "".join(f"{name:>13s}" for name in SHOWN))
+    head = "".join(f"{name:>13s}" for name in SHOWN)
+    print(f"  {'':16s}{head}  {RATIO}")
     for label, scores in rows.items():
-        print(f"  {label:16s}" + "".join(f"{scores[name]:13.4f}" for name in SHOWN))
-    verdict(result)
+        shown = "".join(f"{scores[name]:13.4f}" for name in SHOWN)
+        print(f"  {label:16s}{shown}  {ratio(scores)}".rstrip())
+    best = result["best_baseline"]
+    print(verdict(f"the best baseline, {best}", result["baselines"][best]))
+    python = command("python")
     print(
         f"\nNext:\n"
+        f"  {python} -m apps.timeseries.predict --run {folder} --data recent.csv "
+        f"--out forecast.csv\n"
+        f"  {python} -m apps.timeseries.evaluate --run {folder} --stride 24\n"
         f"  {command('saved_model_cli')} show --dir {folder / 'export' / '1'} --all\n"
         f"  make board"
     )
 
 
-def verdict(result: dict[str, Any]) -> None:
-    """Says whether the network is worth its trouble."""
-    name = result["best_baseline"]
-    ratio, low, high = (result["test"][f"mae_ratio{end}"] for end in ("", "_low", "_high"))
-    if high < 1:
-        word = "better than"
-    elif low > 1:
-        word = "WORSE than"
-    else:
-        word = "NOT clearly different from"
-    print(
-        f"The network is {word} the best baseline, {name}: "
-        f"{ratio:.3f} of its mean absolute error [{low:.3f}, {high:.3f}]."
-    )
+def ratio(scores: Mapping[str, float]) -> str:
+    """The network's error over this baseline's, with its interval, if it has them."""
+    if "mae_ratio" not in scores:
+        return ""
+    low, high = scores["mae_ratio_low"], scores["mae_ratio_high"]
+    return f"{scores['mae_ratio']:10.3f} [{low:.3f}, {high:.3f}]"

@@ -10,7 +10,9 @@ import tensorflow as tf
 
 from apps.timeseries.calibration import MEDIAN, residual_quantiles, spread_factors
 from apps.timeseries.config import LEVELS
-from apps.timeseries.model import Forecaster, Inputs, outward, specification
+from apps.timeseries.framing import specification
+from apps.timeseries.head import outward, point
+from apps.timeseries.model import Forecaster, Inputs
 from apps.timeseries.panel import Forecast
 from common.export import Signature
 
@@ -29,7 +31,7 @@ class Correction(keras.layers.Layer):
     """
 
     def __init__(self, horizon: int, targets: int, of_point: bool, **kwargs: Any) -> None:
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(trainable=False, dtype="float32", **kwargs)
         self.of_point = of_point
         shape = (horizon, targets, len(LEVELS)) if of_point else (len(LEVELS),)
         start = "zeros" if of_point else "ones"
@@ -83,8 +85,8 @@ class Said:
             correction(tf.constant(self.answers[i : i + 512])).numpy()
             for i in range(0, len(self.answers), 512)
         ]
-        point = Forecaster.point(self.answers)
-        return Forecast(self.centre + self.scale * point, c + s * np.concatenate(quantiles))
+        middle = point(self.answers)
+        return Forecast(self.centre + self.scale * middle, c + s * np.concatenate(quantiles))
 
 
 class Ensemble:
@@ -117,11 +119,12 @@ class Ensemble:
     def forecast(self, inputs: Inputs) -> Inputs:
         """``quantiles`` ``[batch, horizon, K, levels]``, ``point`` ``[batch, horizon, K]`` and,
         the same for every batch, ``levels``."""
-        said = self._answer(inputs)
+        said = self._answer(self._checked(inputs))
         return self._finished(said["answers"], said["centre"], said["scale"])
 
     def start(self, inputs: Inputs) -> Inputs:
         """As ``forecast``, and the state after the history."""
+        inputs = self._checked(inputs)
         c, s = self.first.normaliser(inputs["target"])
         return self._continued(inputs, {"state_centre": c, "state_scale": s}, None)
 
@@ -133,14 +136,25 @@ class Ensemble:
                 the horizon after them), and the state. Centre and scale stay those of the
                 start: start anew when the level has moved away.
         """
-        rows = tf.shape(inputs["target"])[1]
-        patch = self.first.shape.patch
-        message = f"expected new rows in whole patches of {patch}"
-        whole = tf.debugging.Assert((rows % patch == 0) & (rows > 0), [message, rows])
-        with tf.control_dependencies([whole]):
-            target = tf.identity(inputs["target"])
+        inputs = self._checked(inputs, self.first.shape.patch)
         before = {name: inputs[f"state_last_{name}"] for name in self._columns()}
-        return self._continued({**inputs, "target": target}, inputs, before)
+        return self._continued(inputs, inputs, before)
+
+    def _checked(self, inputs: Inputs, patch: int = 1) -> Inputs:
+        """The same, if it has whole patches of rows, and all its parts are as long as they
+        have to be."""
+        rows = tf.shape(inputs["target"])[1]
+        found = f"target: expected rows in whole patches of {patch}, at least one; found"
+        checks = [tf.debugging.Assert((rows % patch == 0) & (rows > 0), [found, rows])]
+        horizon = self.first.shape.horizon
+        for name, ahead in (("seconds", horizon), ("past", 0), ("future", horizon)):
+            if name in inputs:
+                length = tf.shape(inputs[name])[1]
+                found = f"{name}: expected the rows of target and {ahead} more; found, and target:"
+                check = tf.debugging.Assert(length == rows + ahead, [found, length, rows])
+                checks.append(check)
+        with tf.control_dependencies(checks):
+            return {name: tf.identity(value) for name, value in inputs.items()}
 
     def _columns(self) -> dict[str, int]:
         roles = self.first.roles
@@ -149,10 +163,12 @@ class Ensemble:
 
     def _continued(self, inputs: Inputs, state: Inputs, before: Inputs | None) -> Inputs:
         c, s = state["state_centre"], state["state_scale"]
-        past, known = self.first.split(inputs, before)
+        gaps = None if before is None else {name: state[f"state_gap_{name}"] for name in before}
+        past, known, gaps = self.first.split(inputs, gaps)
         tail = self.first.tail(past, before)
         after = {"state_centre": c, "state_scale": s}
         after |= {f"state_last_{name}": rows for name, rows in tail.items()}
+        after |= {f"state_gap_{name}": row for name, row in gaps.items()}
         answers = []
         for member, network in enumerate(self.networks):
             names = network.state_names(member)
@@ -163,7 +179,7 @@ class Ensemble:
             for layer, values in zip(names, states, strict=True):
                 shape = [-1, network.targets, network.settings.units]
                 pairs = zip(layer, values, strict=True)
-                after |= {name: tf.reshape(value, shape) for name, value in pairs}
+                after |= {name: tf.cast(tf.reshape(v, shape), tf.float32) for name, v in pairs}
             answers.append(network.decode(states[-1], tail, known, c, s))
         mean = tf.add_n(answers) / len(answers)
         return {**self._finished(mean, c, s), **after}
@@ -171,8 +187,8 @@ class Ensemble:
     def _finished(self, answers: Any, c: Any, s: Any) -> Inputs:
         corrected = self.correction(answers)
         quantiles = c[..., tf.newaxis] + s[..., tf.newaxis] * corrected
-        point = c + s * self.first.point(answers)
-        return {"quantiles": quantiles, "point": point, "levels": tf.constant(LEVELS)}
+        middle = c + s * point(answers)
+        return {"quantiles": quantiles, "point": middle, "levels": tf.constant(LEVELS)}
 
     def signatures(self) -> dict[str, Signature]:
         """What ``common.export.write`` writes: ``serving_default``, ``start`` and ``step``."""
@@ -183,6 +199,7 @@ class Ensemble:
         states = {"state_centre": [None, 1, k], "state_scale": [None, 1, k]}
         for name, columns in self._columns().items():
             states[f"state_last_{name}"] = [None, network.reach, columns]
+            states[f"state_gap_{name}"] = [None, 1, columns]
         for member, each in enumerate(self.networks):
             names = [name for layer in each.state_names(member) for name in layer]
             states |= {name: [None, k, units] for name in names}

@@ -1,8 +1,7 @@
 """What a forecaster looks like for a given table: lengths, seasons, and the calendar it sees.
 Imports no TensorFlow."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,23 +28,18 @@ class Shape:
     cycles: tuple[int, ...]
     """Seconds of each turn of the calendar that the network is shown."""
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
-
-def shape_of(
-    config: TimeSeriesConfig, panel: Panel, cuts: Cuts, *, horizon: int | None, history: int | None
-) -> Shape:
-    """The configuration's lengths, and where it leaves them open a dataset's own
-    (`horizon`, `history`), or those that the frequency suggests.
+def shape_of(config: TimeSeriesConfig, panel: Panel, cuts: Cuts) -> Shape:
+    """The configuration's lengths, and where it leaves them open those that the frequency
+    suggests.
 
     Raises:
         UserError: if they don't fit together, or the table is too short for them.
     """
-    turns = _turns(panel)
+    turns = turns_of(panel)
     default = next((rows for rows in _horizons(turns) if rows >= 10), 24)
-    horizon = config.horizon or horizon or min(default, 96)
-    history = config.history or history or _history(horizon, list(turns.values()))
+    horizon = config.horizon or min(default, 96)
+    history = config.history or _history(horizon, list(turns.values()))
     patch = config.patch or _patch(history, horizon)
     if history % patch or horizon % patch:
         raise UserError(
@@ -79,7 +73,7 @@ def shape_of(
     )
 
 
-def _turns(panel: Panel) -> dict[int, int]:
+def turns_of(panel: Panel) -> dict[int, int]:
     """Seconds of day, week and year -> rows in them, where there are at least two."""
     step = panel.step
     turns = {seconds: round(seconds / step) for seconds in (DAY, WEEK, YEAR)}

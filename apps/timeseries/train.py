@@ -17,6 +17,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
     """One training run; returns what it writes to metrics.json."""
     from common import runs
 
+    config = config.suited()
     run = runs.planned("timeseries", config.run_dir)
     if config.data is not None and not config.data.is_file():
         raise UserError(f"{config.data}: no such file")
@@ -26,17 +27,18 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
 
     from apps.timeseries import (
         baselines,
+        comparison,
         data,
         metrics,
         model,
         objectives,
-        plots,
         report,
         serving,
         tables,
         windows,
     )
     from apps.timeseries.panel import PARTS, cut, origins
+    from apps.timeseries.schema import Schema
     from apps.timeseries.shape import shape_of
     from common import export, training
     from common.monitoring import Monitor
@@ -44,11 +46,10 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
 
     # Load.
     strategy = training.set_up(config)
-    loaded = data.load(config.dataset, config.data, config)
-    panel = loaded.panel
+    panel = data.load(config.dataset, config.data, config)
     print("\n".join(tables.describe(panel)))
     cuts = cut(panel, config.split)
-    shape = shape_of(config, panel, cuts, horizon=loaded.horizon, history=loaded.history)
+    shape = shape_of(config, panel, cuts)
     found = {part: origins(panel, cuts, part, shape.history, shape.horizon) for part in PARTS}
     found["test"] = found["test"][:: config.stride]
     statistics = windows.statistics(panel, cuts)
@@ -61,7 +62,8 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         }.items()
     }
     truth = {part: batches[part].truth() for part in ("validation", "test")}
-    epochs = training.epochs_for(config, batches["train"].steps, least=6, least_steps=1000)
+    scales = {k: metrics.scales_at(panel, cuts, shape.season, found[k]) for k in truth}
+    epochs = training.epochs_for(config, batches["train"].steps, least=6, least_steps=2000)
     report.begin(panel, shape, found)
     report.plan(config, shape, epochs, batches["train"].steps, run.path)
 
@@ -80,7 +82,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
             print(f"{weights}: {len(carried)} weights carried over, {len(left)} new")
         if not run.config.exists():  # from here on there is something to keep
             runs.start(run, "timeseries", config)
-            runs.write_json(run.path / "schema.json", report.schema(panel, cuts, shape))
+            Schema.of(panel, cuts, shape).write(run)
         alone = serving.Ensemble([network], serving.Correction.of(network))
         name = f"member_{member}" if part == "train" else f"refit_{member}"
         board = Monitor(run.tensorboard / name)
@@ -88,8 +90,16 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         def validate(step: int) -> dict[str, float]:
             said = alone.answers(batches["validation"].in_order())
             shown = said.forecast(alone.correction)
-            picture = plots.fans(panel, found["validation"], shown, shape.history)
-            board.figure("fans", picture, step)
+            pictures = comparison.pictures(
+                panel,
+                found["validation"],
+                {"network": shown},
+                truth["validation"],
+                scales["validation"],
+                shape,
+            )
+            for picture, figure in pictures.items():
+                board.figure(picture, figure, step)
             return objectives.scores(config.loss, said.in_units(), truth["validation"], deviation)
 
         fitted = training.fit(
@@ -141,22 +151,16 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
     forecast = ensemble.answers(batches["test"].in_order()).forecast(correction)
     print("fitting the baselines ...", flush=True)
     others = baselines.forecasts(panel, cuts, shape, found["test"], seed=config.seed)
-    scales = metrics.scales_at(panel, cuts, shape.season, found["test"])
+    result["test"], result["baselines"] = comparison.compare(
+        forecast, others, truth["test"], found["test"], scales["test"]
+    )
+    result["best_baseline"] = min(others, key=lambda name: result["baselines"][name]["mase"])
     everything = {f"{config.cell} network": forecast, **others}
-    compared = {k: metrics.scores(v, truth["test"], scales) for k, v in everything.items()}
-    result["test"] = compared.pop(f"{config.cell} network")
-    result["baselines"] = compared
-    best = min(compared, key=lambda name: compared[name]["mase"])
-    result["best_baseline"] = best
-    several = scales.seasonal if len(panel.roles.targets) > 1 else None
-    ends = metrics.ratio(forecast, others[best], truth["test"], found["test"], several)
-    for name, value in zip(("mae_ratio", "mae_ratio_low", "mae_ratio_high"), ends, strict=True):
-        result["test"][name] = float(value)
-    save(plots.fans(panel, found["test"], forecast, shape.history), run.plots / "forecasts.png")
-    steps = {k: metrics.by_step(v, truth["test"], scales)["mase"] for k, v in everything.items()}
-    save(plots.error_by_step(steps, "mase", panel), run.plots / "error_by_step.png")
-    observed = {k: metrics.reliability(v, truth["test"]) for k, v in everything.items()}
-    save(plots.reliability(observed), run.plots / "reliability.png")
+    pictures = comparison.pictures(
+        panel, found["test"], everything, truth["test"], scales["test"], shape
+    )
+    for picture, figure in pictures.items():
+        save(figure, run.plots / f"{picture}.png")
     curves = learning_curves(fits[0].history, "mae")
     save(curves, run.plots / "learning_curves.png")
     if fits[0].gradient_flow:
