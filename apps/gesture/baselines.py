@@ -33,6 +33,7 @@ def fit_all(
     marks = [stream.labels[_frames(len(stream), every)] for stream in train]
     forest = RandomForestClassifier(TREES, min_samples_leaf=2, random_state=seed, n_jobs=-1)
     forest.fit(np.concatenate(rows), np.concatenate(marks))
+    forest.set_params(n_jobs=1)  # threads would add up the trees' votes in any order
     return {
         "majority": [np.full(len(stream), commonest, np.int32) for stream in test],
         "random_forest": [_labelled(forest, stream, size, every, ahead) for stream in test],

@@ -143,7 +143,7 @@ def load_named(dataset: str, config: TableConfig) -> Corpus:
     sequences = [_sequences(example) for example in examples]
     channels = tuple(name for name in sequences[0] if not name.startswith("time"))
     rates = [_rate(s, dataset, config) for s in sequences]
-    rate = float(np.median(rates))
+    rate = float(np.nanmedian(rates))
     streams = []
     for number, (example, columns) in enumerate(zip(examples, sequences, strict=True), 1):
         where = f"--dataset {dataset}: recording {number}"

@@ -36,7 +36,7 @@ def scores(
     pairs = [(segments(s.labels), segments(y)) for s, y in zip(streams, labels, strict=True)]
     waits = np.concatenate(
         [
-            onset_latencies(s.labels, y, round(STABLE * rate))
+            onset_latencies(s.labels, y, max(1, round(STABLE * rate)))
             for s, y in zip(streams, labels, strict=True)
         ]
     )

@@ -3,6 +3,7 @@ TensorFlow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from scipy import signal
@@ -51,7 +52,7 @@ class Corpus:
     def subjects(self) -> tuple[str, ...]:
         """In their order: numbers by size, other names by letter."""
         found = {stream.subject for stream in self.streams}
-        return tuple(sorted(found, key=lambda s: (not s.isdigit(), int(s) if s.isdigit() else s)))
+        return tuple(sorted(found, key=lambda s: (int(s) if s.isdecimal() else np.inf, s)))
 
     def of(self, subjects: Sequence[str]) -> "Corpus":
         """The streams of some subjects alone."""
@@ -139,7 +140,7 @@ def _cut(recording: Stream, rate: float, random: np.random.Generator) -> list[St
         ends.append(ends[-1] + int(random.uniform(shortest, longest)))
     if len(recording) - ends[-1] or not ends[1:]:
         ends.append(len(recording))
-    return [_slice(recording, a, b) for a, b in zip(ends, ends[1:], strict=False)]
+    return [_slice(recording, a, b) for a, b in pairwise(ends)]
 
 
 def _slice(stream: Stream, begin: int, end: int) -> Stream:
@@ -174,7 +175,7 @@ def drawn(corpus: Corpus, length: int, random: np.random.Generator) -> tuple[np.
     if not corpus.isolated:
         sizes = np.array([len(stream) for stream in corpus.streams], float)
         stream = corpus.streams[random.choice(len(sizes), p=sizes / sizes.sum())]
-        begin = random.integers(0, max(1, len(stream) - length + 1))
+        begin = int(random.integers(0, max(1, len(stream) - length + 1)))
         piece = _slice(stream, begin, begin + length)
         return filled(piece.values, piece.labels, length)
     together = groups(corpus)
@@ -185,12 +186,12 @@ def drawn(corpus: Corpus, length: int, random: np.random.Generator) -> tuple[np.
         others = [r for r in recordings if r.labels[0] != last] or recordings
         recording = others[random.integers(len(others))]
         size = int(random.uniform(SHORTEST, LONGEST) * corpus.rate)
-        begin = random.integers(0, max(1, len(recording) - size + 1))
+        begin = int(random.integers(0, max(1, len(recording) - size + 1)))
         bouts.append(_slice(recording, begin, begin + size))
-        total += len(bouts[-1]) - _fade(corpus)
+        total += len(bouts[-1]) - min(_fade(corpus), len(bouts[-1]) // 2)
         last = int(recording.labels[0])
     values, labels = joined(bouts, _fade(corpus))
-    begin = random.integers(0, len(values) - length + 1)
+    begin = int(random.integers(0, len(values) - length + 1))
     return values[begin : begin + length], labels[begin : begin + length]
 
 

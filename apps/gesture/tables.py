@@ -14,6 +14,7 @@ from common.data import column, read_table
 from common.errors import UserError
 
 TABLES = (".csv", ".tsv")
+LARGEST = float(np.finfo(np.float32).max)
 SAME_RATE = 0.02  # relative: clocks differ by less, sensors' settings by more
 DROPPED = 1.5  # periods: a frame is missing where two are further apart
 
@@ -22,7 +23,8 @@ def read(path: Path, config: TableConfig, *, labelled: bool = True) -> Corpus:
     """All streams of a file or a folder.
 
     Args:
-        labelled: whether there has to be a label column. Where there is none, labels are -1.
+        labelled: whether each row must have a label. If not, all labels of a stream that lacks
+            some are -1.
 
     Raises:
         UserError: naming file and row, for whatever in them can't be used.
@@ -47,13 +49,9 @@ def read(path: Path, config: TableConfig, *, labelled: bool = True) -> Corpus:
             names += table.labels
             labels = marks if table.labels else np.full(len(table.values), -1, np.int32)
             found.append((Stream(table.name, table.subject, table.values, labels), table.rate))
-    classes, numbers = np.unique(np.array(names, str), return_inverse=True)
-    streams = [
-        Stream(
-            s.name, s.subject, s.values, numbers[s.labels].astype(np.int32) if names else s.labels
-        )
-        for s, _ in found
-    ]
+    classes, indices = np.unique(np.array(names, str), return_inverse=True)
+    indices = np.append(indices, -1).astype(np.int32)  # the last one for labels of -1
+    streams = [Stream(s.name, s.subject, s.values, indices[s.labels]) for s, _ in found]
     rate = _one_rate(path, [r for _, r in found], [s.name for s in streams], config.resample)
     if config.resample:
         pairs = zip(streams, found, strict=True)
@@ -108,7 +106,7 @@ def _of_table(file: Path, config: TableConfig, labelled: bool) -> list[Table]:
     rows = np.arange(len(table))
     if config.stream_column not in table.columns:
         return [_stream(table, rows, file.stem, file, config, labelled)]
-    names = column(table, config.stream_column, file, "--stream-column")
+    names = _given(table, config.stream_column, rows, file)
     parts = pd.Series(rows).groupby(np.array(names), sort=False)
     return [
         _stream(table, part.to_numpy(), str(name), file, config, labelled) for name, part in parts
@@ -132,11 +130,12 @@ def _stream(
     labels: list[str] = []
     if labelled or config.label_column in table.columns:
         labels = column(part, config.label_column, file, "--label-column")
-        if "" in labels:
+        if "" in labels and labelled:
             raise UserError(f"{file}: row {rows[labels.index('')] + 1}: no label")
+        labels = labels if all(labels) else []
     subject = name
     if config.subject_column in table.columns:
-        subjects = part[config.subject_column].tolist()
+        subjects = _given(part, config.subject_column, rows, file)
         subject = subjects[0]
         other = next((n for n, s in enumerate(subjects) if s != subject), None)
         if other is not None:
@@ -157,6 +156,13 @@ def _stream(
     return Table(name, subject, channels, values, labels, rate)
 
 
+def _given(part: pd.DataFrame, name: str, rows: np.ndarray, file: Path) -> list[str]:
+    cells = part[name].tolist()
+    if "" in cells:
+        raise UserError(f"{file}: row {rows[cells.index('')] + 1}: {name} is empty")
+    return cells
+
+
 def numbers(cells: Sequence[str], rows: np.ndarray, name: str, file: Path) -> np.ndarray:
     """Cells of one channel as float32.
 
@@ -164,7 +170,7 @@ def numbers(cells: Sequence[str], rows: np.ndarray, name: str, file: Path) -> np
         UserError: naming the row, for what is no finite number.
     """
     found = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce").to_numpy(np.float64)
-    wrong = np.flatnonzero(~np.isfinite(found))
+    wrong = np.flatnonzero(~(np.abs(found) <= LARGEST))
     if len(wrong):
         row, cell = rows[wrong[0]] + 1, cells[wrong[0]]
         raise UserError(f"{file}: row {row}: {name} is {cell!r}, expected a finite number")
@@ -212,10 +218,10 @@ def rate_of(times: np.ndarray, rows: np.ndarray, file: Path, declared: float | N
     if len(back):
         at = back[0] + 1
         raise UserError(
-            f"{file}: row {rows[at] + 1}: time {times[at]:g} s after {times[at - 1]:g} s, "
+            f"{file}: row {rows[at] + 1}: time {times[at]:.15g} s after {times[at - 1]:.15g} s, "
             f"expected a later one"
         )
-    rate = (len(times) - 1) / (times[-1] - times[0])
+    rate = float((len(times) - 1) / (times[-1] - times[0]))
     gaps = np.flatnonzero(apart > DROPPED * period)
     if declared is not None and abs(1 / np.median(apart) / declared - 1) > 0.1:
         raise UserError(f"{file}: {rate:.4g} frames a second, --rate says {declared:g}")
@@ -225,7 +231,7 @@ def rate_of(times: np.ndarray, rows: np.ndarray, file: Path, declared: float | N
             f"{file}: row {rows[at] + 1}: {apart[gaps[0]]:.4g} s after the row before, expected "
             f"{period:.4g} s: samples were dropped; split the stream there"
         )
-    return float(rate if declared is None else declared)
+    return rate if declared is None else declared
 
 
 def _one_rate(

@@ -36,13 +36,13 @@ def read(path: Path) -> list[Recording]:
 
     Raises:
         UserError: naming the line, for a header or a line that can't be used, a missing value,
-            dimensions of unequal length or number.
+            dimensions of unequal length or number, a label that the header does not name.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise UserError(f"{path}: expected UTF-8 text") from None
-    begin = _header(path, lines)
+    begin, classes = _header(path, lines)
     found: list[Recording] = []
     for number, line in enumerate(lines[begin:], begin + 1):
         if not line.strip() or line.startswith(("#", "%")):
@@ -51,6 +51,11 @@ def read(path: Path) -> list[Recording]:
         where = f"{path}: line {number}"
         if not dimensions or not label.strip():
             raise UserError(f"{where}: expected values, a colon and a class label")
+        if classes and label.strip() not in classes:
+            raise UserError(
+                f"{where}: label {label.strip()!r}, expected one of the header's "
+                f"{', '.join(classes)}"
+            )
         columns = [_values(cells, where) for cells in dimensions]
         lengths = {len(values) for values in columns}
         if len(lengths) > 1:
@@ -65,33 +70,35 @@ def read(path: Path) -> list[Recording]:
     return found
 
 
-def _header(path: Path, lines: list[str]) -> int:
-    """Checks the header; returns the number of the first line after it."""
+def _header(path: Path, lines: list[str]) -> tuple[int, list[str]]:
+    """Checks the header; returns the number of its lines, and the labels that it names."""
+    classes: list[str] = []
     for number, line in enumerate(lines, 1):
         words = line.strip().lower().split()
         if not words or words[0].startswith("#"):
             continue
         if words[0] == "@data":
-            return number
+            return number, classes
         if not words[0].startswith("@"):
             raise UserError(f"{path}: line {number}: expected an @ line or @data before values")
         wanted, meaning = UNREADABLE.get(words[0], ("", ""))
         if wanted and words[1:2] != [wanted]:
             raise UserError(f"{path}: line {number}: found {line.strip()!r}, expected {meaning}")
+        if words[0] == "@classlabel":
+            classes = line.split()[2:]
     raise UserError(f"{path}: no @data line in it")
 
 
 def _values(cells: str, where: str) -> np.ndarray:
     try:
-        values = np.array([float(cell) for cell in cells.split(",")], np.float32)
+        values = np.array([float(cell) for cell in cells.split(",")])
     except ValueError:
         wrong = next(cell for cell in cells.split(",") if not _is_number(cell))
         raise UserError(f"{where}: found {wrong.strip()!r}, expected a number") from None
-    if not np.isfinite(values).all():
-        raise UserError(
-            f"{where}: expected finite numbers, found {values[~np.isfinite(values)][0]}"
-        )
-    return values
+    strange = ~(np.abs(values) <= np.finfo(np.float32).max)
+    if strange.any():
+        raise UserError(f"{where}: found {values[strange][0]}, expected finite numbers")
+    return values.astype(np.float32)
 
 
 def _is_number(cell: str) -> bool:
