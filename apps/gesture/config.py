@@ -103,6 +103,12 @@ class GestureConfig(TrainConfig, TableConfig):
         """Steps of the recurrence that a causal label waits for after its own."""
         return (self.lookahead + 1) // self.frames_a_step - 1 if self.causal else 0
 
+    @property
+    def waits(self) -> int:
+        """Frames after a frame that may have to arrive before it is labelled: 0 of a
+        bidirectional model, which has the whole stream."""
+        return (self.delay + 1) * self.frames_a_step - 1 if self.causal else 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig(TableConfig):

@@ -30,6 +30,13 @@ def write(serving: Serving, folder: Path) -> dict[str, int]:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
             with contextlib.redirect_stderr(io.StringIO()):
                 content = converter.convert()
-            write_whole(folder / file, lambda path, content=content: path.write_bytes(content))
+            _write(folder / file, content)
             sizes[name] = len(content)
     return sizes
+
+
+def _write(path: Path, content: bytes) -> None:
+    def write(neighbour: Path) -> None:
+        neighbour.write_bytes(content)
+
+    write_whole(path, write)

@@ -23,7 +23,8 @@ def bands(
     rate: float,
     seconds: float = SHOWN,
 ) -> Figure:
-    """A stream's channels, and beneath them bands of what is true and of what was said.
+    """A stream's channels, and beneath them bands of what is true, if that is known, and of what
+    was said.
 
     Args:
         said: who said it -> labels ``[time]``.
@@ -32,7 +33,9 @@ def bands(
     count = min(len(stream), round(seconds * rate))
     time = np.arange(count) / rate
     figure = Figure(figsize=(12, 4.4 + 0.45 * len(said)), layout="constrained")
-    heights = [2.0, 2.0, *[0.45] * (1 + len(said))]
+    known = {"true": stream.labels} if (stream.labels >= 0).any() else {}
+    rows = {**known, **said}
+    heights = [2.0, 2.0, *[0.45] * len(rows)]
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     half = -(-len(channels) // 2)
     for panel, part in zip(axes[:2], (range(half), range(half, len(channels))), strict=True):
@@ -41,7 +44,6 @@ def bands(
         panel.grid(alpha=0.3)
         if part:
             panel.legend(loc="upper right", ncols=min(len(part), 6), fontsize=8)
-    rows = {"true": stream.labels, **said}
     colours = colours_of(len(classes))
     for panel, (name, labels) in zip(axes[2:], rows.items(), strict=True):
         band(panel, labels[:count], colours, rate)

@@ -1,6 +1,5 @@
 """What a training run says: what it will do, how it went, and what to type next."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from apps.gesture.config import GestureConfig
 from apps.gesture.streams import Corpus, Stream
 from common import export
 from common.cli import command
-from common.errors import UserError
 
 CHECKED = 1500  # frames of a stream that the exported model is asked again in a clean process
 SHOWN = {
@@ -45,8 +43,7 @@ def begin(corpus: Corpus, parts: Mapping[str, Corpus]) -> None:
 def plan(config: GestureConfig, epochs: int, steps: int, rate: float, folder: Path) -> None:
     """Says what will be done."""
     if config.causal:
-        wait = (config.delay + 1) * config.frames_a_step - 1
-        how = f"causal, looks {wait} frames ({wait / rate:.2f} s) ahead"
+        how = f"causal, looks {config.waits} frames ({config.waits / rate:.2f} s) ahead"
     else:
         how = "bidirectional"
     again = "; then as many as were best, with the validation subjects too" if config.refit else ""
@@ -56,37 +53,6 @@ def plan(config: GestureConfig, epochs: int, steps: int, rate: float, folder: Pa
         f"everything goes to {folder}",
         flush=True,
     )
-
-
-def schema(
-    config: GestureConfig, corpus: Corpus, parts: Mapping[str, Corpus], transitions: np.ndarray
-) -> dict[str, Any]:
-    """What a stream must look like to be labelled by this run, and how; for schema.json."""
-    return {
-        "channels": list(corpus.channels),
-        "classes": list(corpus.classes),
-        "rate": corpus.rate,
-        "causal": config.causal,
-        "hop": config.frames_a_step,
-        "lookahead": (config.delay + 1) * config.frames_a_step - 1 if config.causal else None,
-        "smoothing": config.smoothing,
-        "shortest": max(1, round(config.shortest * corpus.rate)),
-        "transitions": transitions.tolist(),
-        "subjects": {part: list(found.subjects) for part, found in parts.items()},
-    }
-
-
-def read_schema(folder: Path) -> dict[str, Any]:
-    """schema.json of a run.
-
-    Raises:
-        UserError: if it is missing or can't be read.
-    """
-    path = folder / "schema.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: can't be read as JSON: {error}") from None
 
 
 def check_export(path: Path, stream: Stream, expected: np.ndarray) -> float:
@@ -111,16 +77,14 @@ def check_export(path: Path, stream: Stream, expected: np.ndarray) -> float:
 
 def end(result: dict[str, Any], folder: Path) -> None:
     """Prints the scores beside the baselines' and the commands to type next."""
-    subjects = ", ".join(result["by_subject"])
     print(
-        f"\n{result['dataset']}, fold {result['fold']}, test subjects {subjects} "
-        f"({result['train_seconds']:.0f} s of training):"
+        f"\n{result['dataset']}, fold {result['fold']}, test subjects "
+        f"{', '.join(result['by_subject'])} ({result['train_seconds']:.0f} s of training):"
     )
     network = f"{result['cell']} network"
     rows = {network: result["test"], **result["baselines"]}
     table(rows)
-    for subject, scores in result["by_subject"].items():
-        print(f"  subject {subject:8s}{scores['frame_accuracy']:10.4f} accuracy")
+    subjects(result["by_subject"])
     verdict(result["test"], result["baselines"])
     python = command("python")
     live = (
@@ -148,6 +112,12 @@ def table(rows: Mapping[str, Mapping[str, float]]) -> None:
             print(" " * 18 + spread)
 
 
+def subjects(scores: Mapping[str, Mapping[str, float]]) -> None:
+    """A line a subject."""
+    for subject, own in scores.items():
+        print(f"  subject {subject:8s}{own['frame_accuracy']:10.4f} accuracy")
+
+
 def verdict(test: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]) -> None:
     """Says whether the network is worth its trouble."""
     name, best = max(baselines.items(), key=lambda item: item[1]["frame_accuracy"])
@@ -162,9 +132,9 @@ def all_folds(
     """Prints the means over folds, with their spread, and where the folds are."""
     print(f"\n{result['dataset']}, {len(results)} folds, mean and standard deviation over them:")
     table({f"{result['cell']} network": result["test"], **result["baselines"]})
-    for subject, scores in result["by_subject"].items():
-        print(f"  subject {subject:8s}{scores['frame_accuracy']:10.4f} accuracy")
+    subjects(result["by_subject"])
     verdict(result["test"], result["baselines"])
     print(
-        f"\n{result['train_seconds']:.0f} s of training; each fold is a run: {folder / 'fold_0'} ..."
+        f"\n{result['train_seconds']:.0f} s of training; each fold is a run: "
+        f"{folder / 'fold_0'} ..."
     )

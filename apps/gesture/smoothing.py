@@ -1,8 +1,9 @@
 """Labels of whole streams out of probabilities: as they are, without short segments, or as the
 likeliest sequence. Imports no TensorFlow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,14 @@ def smoothed(
     if how == "minimum":
         return without_short(labels, probabilities, shortest)
     return labels
+
+
+def labels_of(probabilities: Sequence[np.ndarray], schema: Mapping[str, Any]) -> list[np.ndarray]:
+    """The labels of streams, smoothed as a run's schema says."""
+    transitions = np.array(schema["transitions"])
+    return [
+        smoothed(p, schema["smoothing"], transitions, schema["shortest"]) for p in probabilities
+    ]
 
 
 def segments(labels: np.ndarray) -> list[tuple[int, int, int]]:

@@ -14,6 +14,7 @@ PARTS = ("train", "validation", "test")
 FOLDS = 5
 SHORTEST, LONGEST = 2.0, 15.0  # seconds of a bout
 CROSS_FADE = 0.2  # seconds
+SAME_RATE = 0.02  # relative: clocks differ by less, sensors' settings by more
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """Streams of one's own: a folder of CSV files, one long CSV, or recordings in `.ts` files; read,
-and checked. Imports no TensorFlow."""
+and checked."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +9,12 @@ import pandas as pd
 
 from apps.gesture import ts_files
 from apps.gesture.config import TableConfig
-from apps.gesture.streams import Corpus, Stream, resampled
+from apps.gesture.streams import SAME_RATE, Corpus, Stream, resampled
 from common.data import column, read_table
 from common.errors import UserError
 
 TABLES = (".csv", ".tsv")
 LARGEST = float(np.finfo(np.float32).max)
-SAME_RATE = 0.02  # relative: clocks differ by less, sensors' settings by more
 DROPPED = 1.5  # periods: a frame is missing where two are further apart
 
 

@@ -59,12 +59,13 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
         objectives,
         plots,
         report,
+        schema,
         serving,
         streams,
     )
     from apps.gesture.augment import Augmentation
     from apps.gesture.batches import Pieces
-    from apps.gesture.smoothing import learned_transitions
+    from apps.gesture.smoothing import labels_of, learned_transitions
     from common import export, runs, training
     from common.monitoring import Monitor
     from common.plots import confusion_matrix, gradient_flow, learning_curves, save
@@ -74,7 +75,6 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     parts = streams.split(corpus, int(config.fold))
     fixed = {part: streams.fixed_streams(found) for part, found in parts.items()}
     classes, rate = corpus.classes, corpus.rate
-    lookahead = (config.delay + 1) * config.frames_a_step - 1 if config.causal else 0
     both = corpus.of([*parts["train"].subjects, *parts["validation"].subjects])
     how = Augmentation(
         config.rotation, config.scaling, config.warp, config.noise, config.channel_drop
@@ -117,7 +117,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
                 fixed["validation"][0], {"network": labels[0]}, classes, corpus.channels, rate
             )
             board.figure("bands", shown, step)
-            found = metrics.scores(fixed["validation"], labels, rate, lookahead)
+            found = metrics.scores(fixed["validation"], labels, rate, config.waits)
             loss = metrics.log_loss(fixed["validation"], said)
             return {"loss": loss, **{k: found[k] for k in ("frame_accuracy", "segmental_f1_50")}}
 
@@ -142,10 +142,10 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
 
     network, fitted = fit("train")
     transitions = learned_transitions([s.labels for s in fixed["train"]], len(classes))
-    schema = report.schema(config, corpus, parts, transitions)
+    written = schema.make(config, corpus, parts, transitions)
     said = probabilities_of(model.compiled(network), fixed["validation"])
-    labels = smoothed_labels(said, schema)
-    validation = metrics.scores(fixed["validation"], labels, rate, lookahead)
+    labels = labels_of(said, written)
+    validation = metrics.scores(fixed["validation"], labels, rate, config.waits)
     if config.refit and fitted.best_epoch and not fitted.interrupted:
         network, _ = fit("both", best=fitted.best_epoch)
     seconds = time.perf_counter() - started
@@ -153,14 +153,14 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     # Evaluate: the network and what a sceptic would use instead, on the same streams.
     test = fixed["test"]
     said = probabilities_of(model.compiled(network), test)
-    labels = smoothed_labels(said, schema)
+    labels = labels_of(said, written)
     print("fitting the baselines ...", flush=True)
     known = streams.fixed_streams(both if config.refit else parts["train"])
-    ahead = lookahead if config.causal else None
+    ahead = config.waits if config.causal else None
     others = baselines.fit_all(known, test, rate, ahead, config.seed)
     everything = {f"{config.cell} network": labels, **others}
-    compared = {k: metrics.scores(test, v, rate, lookahead) for k, v in everything.items()}
-    subjects = {k: metrics.by_subject(test, v, rate, lookahead) for k, v in everything.items()}
+    compared = {k: metrics.scores(test, v, rate, config.waits) for k, v in everything.items()}
+    subjects = {k: metrics.by_subject(test, v, rate, config.waits) for k, v in everything.items()}
     result = {
         "app": "gesture",
         "dataset": corpus.name,
@@ -194,7 +194,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     begun = dataclasses.replace(test[0], values=test[0].values[: report.CHECKED])
     expected = probabilities_of(model.compiled(network), [begun])[0]
     result["export_difference"] = report.check_export(run.export, begun, expected)
-    runs.write_json(run.path / "schema.json", schema)
+    runs.write_json(run.path / "schema.json", written)
     runs.write_json(run.metrics, result)
     report.end(result, run.path)
     return result
@@ -206,7 +206,7 @@ def all_folds(
     """Puts the folds together: means and their spread, every subject once."""
     import numpy as np
 
-    from apps.gesture import metrics, plots, report
+    from apps.gesture import metrics, plots, report, schema
     from common import runs
     from common.plots import confusion_matrix, save
 
@@ -231,7 +231,7 @@ def all_folds(
         "folds": [result["test"] for result in results],
         "versions": runs.versions(),
     }
-    classes = report.read_schema(run.path / "fold_0")["classes"]
+    classes = schema.read(runs.Run(run.path / "fold_0"))["classes"]
     save(confusion_matrix(counts, classes), run.plots / "confusion.png")
     everyone = {f"{config.cell} network": subjects, **others}
     save(plots.by_subject(everyone), run.plots / "subjects.png")
@@ -247,20 +247,6 @@ def probabilities_of(answer: Any, streams: "Sequence[Stream]") -> "list[np.ndarr
     frames, mask = padded(streams)
     said = answer(frames, mask).numpy()
     return [row[: len(stream)] for row, stream in zip(said, streams, strict=True)]
-
-
-def smoothed_labels(
-    probabilities: "Sequence[np.ndarray]", schema: dict[str, Any]
-) -> "list[np.ndarray]":
-    """Labels of streams, smoothed as the run's schema says."""
-    import numpy as np
-
-    from apps.gesture.smoothing import smoothed
-
-    transitions = np.array(schema["transitions"])
-    return [
-        smoothed(p, schema["smoothing"], transitions, schema["shortest"]) for p in probabilities
-    ]
 
 
 if __name__ == "__main__":
