@@ -131,6 +131,8 @@ def load_named(dataset: str, config: TableConfig) -> Corpus:
     Raises:
         UserError: for an unknown name, or a dataset that can't be fetched or has other features.
     """
+    if dataset in PACKAGED:
+        watch_recordings()  # its errors as they are: TFDS would wrap them
     builder = catalogue.find(dataset, dataset, PACKAGED)
     label, subject = _roles(builder.info.features, dataset)
     catalogue.prepare(builder, dataset)

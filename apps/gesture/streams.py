@@ -150,7 +150,8 @@ def _slice(stream: Stream, begin: int, end: int) -> Stream:
 
 def _shuffled(bouts: list[Stream], random: np.random.Generator) -> list[Stream]:
     """In an order in which, as far as can be, no two of one exercise meet: of those exercises
-    that are not the last one's, any, by how many bouts of it are left."""
+    that are not the last one's, any, by how many bouts of it are left; but one that has more
+    than half of what is left comes first."""
     left: dict[int, list[Stream]] = {}
     for number in random.permutation(len(bouts)):
         left.setdefault(int(bouts[number].labels[0]), []).append(bouts[number])
@@ -160,6 +161,8 @@ def _shuffled(bouts: list[Stream], random: np.random.Generator) -> list[Stream]:
         counts = {label: len(rest) for label, rest in sorted(left.items()) if rest}
         if len(counts) > 1:
             counts.pop(last, None)  # type: ignore[arg-type]
+        waiting = len(bouts) - len(order)
+        counts = {label: n for label, n in counts.items() if 2 * n > waiting} or counts
         weights = np.array(list(counts.values()), float) ** 2
         chosen = random.choice(list(counts), p=weights / weights.sum())
         order.append(left[int(chosen)].pop())
