@@ -127,8 +127,8 @@ def in_turn(
     seconds: dict[str, list[list[float]]] = {name: [] for name in contenders}
     for number in tqdm(range(WARM + hops), unit="hop", disable=None):
         frames = random.normal(size=(hop, channels)).astype(np.float32)
-        for name, ask in contenders.items():
-            taken = []
+        for name in random.permutation(list(contenders)):  # after another one caches are cold
+            ask, taken = contenders[name], []
             started = time.perf_counter()
             for _ in ask(frames):
                 now = time.perf_counter()
