@@ -70,9 +70,10 @@ class GestureConfig(TrainConfig, TableConfig):
     """Augmentation: chance that a channel is silent throughout a piece."""
     refit: bool = True
     """When epochs are chosen, train anew on training and validation subjects together."""
-    smoothing: Smoothing = "none"
+    smoothing: Smoothing | None = None
     """Of the labels afterwards: minimum removes segments shorter than --shortest; viterbi finds
-    the likeliest sequence under the transitions of the training part. Needs the whole stream."""
+    the likeliest sequence under the transitions of the training part. Both need the whole
+    stream. Default: viterbi; none with --causal."""
     shortest: float = 1.0
     """Seconds that a segment must last under --smoothing minimum."""
 
@@ -87,11 +88,16 @@ class GestureConfig(TrainConfig, TableConfig):
             self.require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("lookahead", "rotation", "scaling", "warp", "noise"):
             self.require(name, getattr(self, name) >= 0, "at least 0")
-        if self.causal and self.smoothing != "none":
+        if self.causal and self.smoothing not in (None, "none"):
             raise UserError(
                 f"--smoothing {self.smoothing} with --causal: it looks at the whole stream; drop "
                 f"one of them"
             )
+
+    @property
+    def smooths(self) -> Smoothing:
+        """The smoothing in force: what arrives live can't be smoothed with what comes later."""
+        return self.smoothing or ("none" if self.causal else "viterbi")
 
     @property
     def frames_a_step(self) -> int:

@@ -23,7 +23,7 @@ def make(
         "rate": corpus.rate,
         "causal": config.causal,
         "lookahead": config.waits,
-        "smoothing": config.smoothing,
+        "smoothing": config.smooths,
         "shortest": max(1, round(config.shortest * corpus.rate)),
         "transitions": transitions.tolist(),
         "subjects": {part: list(found.subjects) for part, found in parts.items()},
