@@ -6,14 +6,15 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # What installing depends on; a change there installs anew.
 MANIFEST := pyproject.toml constraints.txt
-# The run that bench-timeseries measures; this one is trained when it isn't there.
+# The runs that the benchmarks measure; these are trained when they aren't there.
 RUN := runs/bench/timeseries
+GESTURE_RUN := runs/bench/gesture
 
-.PHONY: help install lint test test-slow sentiment timeseries music board bench bench-recurrence \
-  bench-timeseries clean
+.PHONY: help install lint test test-slow sentiment timeseries music gesture gesture-folds board \
+  bench bench-recurrence bench-timeseries bench-gesture clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 install: .venv/.app ## make .venv and install the suite in it
 
@@ -32,7 +33,7 @@ install: .venv/.app ## make .venv and install the suite in it
 	@touch $@ .venv/.app
 
 .venv/.bench: $(MANIFEST) | .venv/bin/python
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench,edge]'
 	@touch $@ .venv/.app
 
 lint: .venv/.dev ## ruff and mypy
@@ -52,13 +53,19 @@ sentiment: .venv/.app ## train, score and export on IMDb; ARGS="--preset best" f
 timeseries: .venv/.app ## train, score and export on electricity demand; ARGS="--dataset weather"
 	$(BIN)/python -m apps.timeseries.train $(ARGS)
 
-music: .venv/.app ## train, score and export on Bach's chorales; ARGS="--dataset folk"
+music: .venv/.app ## train, score and export on Bach's chorales
 	$(BIN)/python -m apps.music.train $(ARGS)
+
+gesture: .venv/.app ## train, score and export on watch streams; ARGS=--causal labels them live
+	$(BIN)/python -m apps.gesture.train $(ARGS)
+
+gesture-folds: .venv/.app ## the same for all five folds: every subject is tested once
+	$(BIN)/python -m apps.gesture.train --fold all $(ARGS)
 
 board: .venv/.app ## TensorBoard on runs/
 	$(BIN)/tensorboard --logdir runs
 
-bench: bench-recurrence bench-timeseries ## every benchmark
+bench: bench-recurrence bench-timeseries bench-gesture ## every benchmark
 
 bench-recurrence: .venv/.bench ## the recurrence beside Keras, PyTorch and bare matrix products
 	$(BIN)/python -m benchmarks.recurrence $(ARGS)
@@ -68,6 +75,12 @@ bench-timeseries: .venv/.bench $(RUN)/metrics.json ## a forecaster beside statsf
 
 runs/bench/timeseries/metrics.json: | .venv/.app
 	$(BIN)/python -m apps.timeseries.train --run-dir $(@D)
+
+bench-gesture: .venv/.bench $(GESTURE_RUN)/metrics.json ## time a frame; GESTURE_RUN=FOLDER
+	$(BIN)/python -m benchmarks.gesture --run $(GESTURE_RUN) $(ARGS)
+
+runs/bench/gesture/metrics.json: | .venv/.app
+	$(BIN)/python -m apps.gesture.train --causal --run-dir $(@D)
 
 clean: ## remove .venv and what tools left; runs/ stays
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

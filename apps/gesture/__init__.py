@@ -1,0 +1,1 @@
+"""Gesture: a label for every frame of a sensor stream, live."""

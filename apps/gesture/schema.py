@@ -1,0 +1,103 @@
+"""What a stream must be like for a run to label it; kept in schema.json. Imports no TensorFlow."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from apps.gesture.config import GestureConfig, TableConfig
+from apps.gesture.streams import SAME_RATE, Corpus, Stream
+from common.errors import UserError
+from common.runs import Run
+
+
+def make(
+    config: GestureConfig, corpus: Corpus, parts: Mapping[str, Corpus], transitions: np.ndarray
+) -> dict[str, Any]:
+    """For schema.json: channels, classes, rate, and how labels come out of probabilities."""
+    return {
+        "channels": list(corpus.channels),
+        "classes": list(corpus.classes),
+        "rate": corpus.rate,
+        "causal": config.causal,
+        "lookahead": config.waits,
+        "smoothing": config.smooths,
+        "shortest": max(1, round(config.shortest * corpus.rate)),
+        "transitions": transitions.tolist(),
+        "subjects": {part: list(found.subjects) for part, found in parts.items()},
+    }
+
+
+def read(run: Run) -> dict[str, Any]:
+    """schema.json of a run.
+
+    Raises:
+        UserError: if it is missing or can't be read.
+    """
+    path = run.path / "schema.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: can't be read as JSON: {error}") from None
+
+
+def table(asked: TableConfig, trained: Mapping[str, Any]) -> TableConfig:
+    """How streams are read: as `asked` for, and where nothing was, as in training."""
+    values = {f.name: getattr(asked, f.name) for f in fields(TableConfig)}
+    left = [f.name for f in fields(TableConfig) if values[f.name] == f.default]
+    return TableConfig(**(values | {name: trained[name] for name in left}))
+
+
+def fitted(corpus: Corpus, schema: Mapping[str, Any]) -> Corpus:
+    """`corpus` with channels and classes in the order of the run's. Frames without a label
+    stay at -1.
+
+    Raises:
+        UserError: for other channels, another rate, or a class that the run doesn't know.
+    """
+    order = channel_order(corpus.channels, schema, corpus.name)
+    if abs(corpus.rate / schema["rate"] - 1) > SAME_RATE:
+        raise UserError(
+            f"{corpus.name}: {corpus.rate:.4g} frames a second, the run has {schema['rate']:.4g}; "
+            f"--resample {schema['rate']:.6g} brings them there"
+        )
+    places = {name: number for number, name in enumerate(schema["classes"])}
+    numbers = np.array([places.get(name, -1) for name in corpus.classes] + [-1], np.int32)
+    streams = []
+    for stream in corpus.streams:
+        labels = numbers[stream.labels]
+        strange = np.flatnonzero((labels < 0) & (stream.labels >= 0))
+        if len(strange):
+            raise _unknown(corpus, stream, int(strange[0]), places)
+        streams.append(replace(stream, values=stream.values[:, order], labels=labels))
+    return replace(
+        corpus,
+        classes=tuple(schema["classes"]),
+        channels=tuple(schema["channels"]),
+        streams=tuple(streams),
+    )
+
+
+def channel_order(found: tuple[str, ...], schema: Mapping[str, Any], where: str) -> list[int]:
+    """Where each channel of the run stands among those that were found.
+
+    Raises:
+        UserError: unless they are the same, in whatever order.
+    """
+    wanted = schema["channels"]
+    if sorted(found) != sorted(wanted):
+        raise UserError(
+            f"{where}: {len(found)} channels ({', '.join(found)}), expected the run's "
+            f"{len(wanted)} ({', '.join(wanted)})"
+        )
+    return [found.index(name) for name in wanted]
+
+
+def _unknown(corpus: Corpus, stream: Stream, frame: int, known: Mapping[str, int]) -> UserError:
+    label = corpus.classes[stream.labels[frame]]
+    return UserError(
+        f"{corpus.name}: stream {stream.name}, row {frame + 1}: label {label!r}, expected one of "
+        f"{', '.join(known)}"
+    )

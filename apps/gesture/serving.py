@@ -1,0 +1,184 @@
+"""What the exported model does: whole streams at once, or a stream as it arrives."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from apps.gesture.model import Labeller, compiled
+from common.export import Signature
+
+Tensors = dict[str, tf.Tensor]
+
+
+class Serving:
+    """A network's answers; every function can be traced by itself.
+
+    Args:
+        network: of ``build``.
+        classes: names, in the order of the logits.
+    """
+
+    def __init__(self, network: Labeller, classes: Sequence[str]) -> None:
+        self.network = network
+        self.classes = tf.constant(list(classes))
+        self.answer = compiled(network)
+
+    def whole(self, inputs: Tensors) -> Tensors:
+        """Streams from their first frame to their last.
+
+        Args:
+            inputs: ``frames`` ``[batch, time, channels]`` in the sensor's unit, and ``mask``
+                ``[batch, time]``, true up to the end of each stream.
+
+        Returns:
+            ``probabilities`` ``[batch, time, classes]``, ``label`` ``[batch, time]`` (what they
+            say after a stream's end means nothing) and, the same for all, ``classes``.
+        """
+        frames, mask = inputs["frames"], inputs["mask"]
+        time = tf.shape(frames)[1]
+        missing = tf.maximum(1 - time, 0)  # a recurrence needs something to run over
+        frames = tf.pad(frames, [[0, 0], [0, missing], [0, 0]])
+        said = self.answer(frames, tf.pad(mask, [[0, 0], [0, missing]]))[:, :time]
+        return {**self._named(said), "classes": self.classes}
+
+    def start(self, inputs: Tensors) -> Tensors:
+        """The state before the first frame of so many streams (``batch``, a scalar)."""
+        network, batch = self.network, inputs["batch"]
+        state = {
+            "state_recent": tf.zeros([batch, network.context, network.channels]),
+            "state_hops": tf.constant(0),
+        }
+        sizes = {name: spec.shape[-1] for name, spec in self._recurrent_states().items()}
+        return state | {name: tf.zeros([batch, size]) for name, size in sizes.items()}
+
+    def step(self, inputs: Tensors) -> Tensors:
+        """The next frames, however many, and the state before them.
+
+        Args:
+            inputs: ``frames`` ``[batch, n, channels]`` and the state, of ``start`` or of a step
+                before.
+
+        Returns:
+            ``probabilities`` and ``label`` of the frames that can be answered for now: each frame
+            of a stream once, in their order, none before its look-ahead has arrived; and the
+            state after the chunk.
+        """
+        z = tf.cast(self.network.standard(inputs["frames"]), tf.float32)
+        rows = tf.concat([inputs["state_recent"], z], axis=1)
+        return self._advance(rows, inputs)
+
+    def finish(self, inputs: Tensors) -> Tensors:
+        """The answers that the state still owes when a stream has ended: its last frame stands
+        in for those that will not come, as at the end of a whole stream."""
+        network = self.network
+        recent, hops = inputs["state_recent"], inputs["state_hops"]
+        pending = tf.shape(recent)[1] - network.context
+        missing = -pending % network.hop + network.delay * network.hop
+        rows = tf.concat([recent, tf.repeat(recent[:, -1:], missing, axis=1)], axis=1)
+        owed = pending + hops * network.hop
+        said = self._advance(rows, inputs)
+        return {name: said[name][:, :owed] for name in ("probabilities", "label")}
+
+    def _advance(self, rows: Any, state: Tensors) -> Tensors:
+        network = self.network
+        hops, context, hop = state["state_hops"], network.context, network.hop
+        names = list(self._recurrent_states())
+        before = [state[name] for name in names]
+        count = (tf.shape(rows)[1] - context) // hop
+
+        def some() -> list[Any]:
+            u = network.front(tf.cast(rows[:, : context + count * hop], network.compute_dtype))
+            h, after = network.recur(u, None, self._by_layer(before))
+            said = tf.nn.softmax(tf.cast(network.frame_logits(h), tf.float32))
+            return [said, *(tf.cast(s, tf.float32) for layer in after for s in layer)]
+
+        def none() -> list[Any]:
+            return [tf.zeros([tf.shape(rows)[0], 0, network.classes]), *before]
+
+        said, *after = tf.cond(count > 0, some, none)
+        said = said[:, tf.minimum(tf.maximum(network.delay - hops, 0), count) * hop :]
+        return {
+            **self._named(said),
+            "state_recent": rows[:, count * hop :],
+            "state_hops": tf.minimum(hops + count, network.delay),
+            **dict(zip(names, after, strict=True)),
+        }
+
+    def hop(self, inputs: Tensors) -> Tensors:
+        """One hop of one stream, for small devices: no loops, no shapes that change.
+
+        Args:
+            inputs: ``frames`` ``[1, hop, channels]``, ``state_recent`` ``[1, context,
+                channels]`` and the recurrent states; all zero before the first.
+
+        Returns:
+            ``probabilities`` ``[1, hop, classes]`` of the frames of the hop `delay` hops ago (for
+            the first `delay` hops: of none), and the states.
+        """
+        network = self.network
+        z = tf.cast(network.standard(inputs["frames"]), tf.float32)
+        rows = tf.concat([inputs["state_recent"], z], axis=1)
+        names = list(self._recurrent_states())
+        states = self._by_layer([inputs[name] for name in names])
+        x = network.front(tf.cast(rows, network.compute_dtype))[:, 0]
+        after: list[Any] = []
+        for layer, before in zip(network.forward, states, strict=True):
+            x, own = layer.cell(x, [tf.cast(state, network.compute_dtype) for state in before])
+            after += [tf.cast(state, tf.float32) for state in own]
+        logits = network.frame_logits(x[:, tf.newaxis])
+        return {
+            "probabilities": tf.nn.softmax(tf.cast(logits, tf.float32)),
+            "state_recent": rows[:, network.hop :],
+            **dict(zip(names, after, strict=True)),
+        }
+
+    def _named(self, said: Any) -> Tensors:
+        label = tf.gather(self.classes, tf.argmax(said, axis=-1))
+        return {"probabilities": said, "label": label}
+
+    def _recurrent_states(self) -> dict[str, tf.TensorSpec]:
+        found = {}
+        for number, layer in enumerate(self.network.forward):
+            sizes = layer.cell.state_size
+            for place, size in enumerate(sizes if isinstance(sizes, list) else [sizes]):
+                name = f"state_{number}_{place}"
+                found[name] = tf.TensorSpec([None, size], tf.float32, name)
+        return found
+
+    def _by_layer(self, states: Sequence[Any]) -> list[list[Any]]:
+        each = len(states) // len(self.network.forward)
+        return [list(states[n : n + each]) for n in range(0, len(states), each)]
+
+    def signatures(self) -> dict[str, Signature]:
+        """What ``common.export.write`` writes: ``serving_default`` and, of a causal model,
+        ``start``, ``step`` and ``finish``."""
+        channels = self.network.channels
+        frames = tf.TensorSpec([None, None, channels], tf.float32, "frames")
+        mask = tf.TensorSpec([None, None], tf.bool, "mask")
+        whole: dict[str, Signature] = {
+            "serving_default": (self.whole, [{"frames": frames, "mask": mask}])
+        }
+        if not self.network.settings.causal:
+            return whole
+        state = {
+            "state_recent": tf.TensorSpec([None, None, channels], tf.float32, "state_recent"),
+            "state_hops": tf.TensorSpec([], tf.int32, "state_hops"),
+            **self._recurrent_states(),
+        }
+        return whole | {
+            "start": (self.start, [{"batch": tf.TensorSpec([], tf.int32, "batch")}]),
+            "step": (self.step, [{"frames": frames, **state}]),
+            "finish": (self.finish, [state]),
+        }
+
+    def hop_signature(self) -> Signature:
+        """Of ``hop``, with one stream and every shape fixed."""
+        network = self.network
+        shapes = {
+            "frames": [1, network.hop, network.channels],
+            "state_recent": [1, network.context, network.channels],
+            **{name: [1, spec.shape[-1]] for name, spec in self._recurrent_states().items()},
+        }
+        specs = {name: tf.TensorSpec(s, tf.float32, name) for name, s in shapes.items()}
+        return self.hop, [specs]

@@ -1,0 +1,251 @@
+"""Streams of one's own: a folder of CSV files, one long CSV, or recordings in `.ts` files; read,
+and checked."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from apps.gesture import ts_files
+from apps.gesture.config import TableConfig
+from apps.gesture.streams import SAME_RATE, Corpus, Stream, resampled
+from common.data import column, read_table
+from common.errors import UserError
+
+TABLES = (".csv", ".tsv")
+LARGEST = float(np.finfo(np.float32).max)
+DROPPED = 1.5  # periods: a frame is missing where two are further apart
+
+
+def read(path: Path, config: TableConfig, *, labelled: bool = True) -> Corpus:
+    """All streams of a file or a folder.
+
+    Args:
+        labelled: whether each row must have a label. If not, all labels of a stream that lacks
+            some are -1.
+
+    Raises:
+        UserError: naming file and row, for whatever in them can't be used.
+    """
+    files = _files(path)
+    found: list[tuple[Stream, float]] = []
+    names: list[str] = []  # of classes, row by row
+    channels: tuple[str, ...] = ()
+    for file in files:
+        if file.suffix.lower() == ".ts":
+            tables = [_of_recording(r, config, file) for r in ts_files.read(file)]
+        else:
+            tables = _of_table(file, config, labelled)
+        for table in tables:
+            channels = channels or table.channels
+            if table.channels != channels:
+                raise UserError(
+                    f"{file}: {len(table.channels)} channels ({_some(table.channels)}), expected "
+                    f"the {len(channels)} of {files[0]} ({_some(channels)})"
+                )
+            marks = np.arange(len(names), len(names) + len(table.labels), dtype=np.int32)
+            names += table.labels
+            labels = marks if table.labels else np.full(len(table.values), -1, np.int32)
+            found.append((Stream(table.name, table.subject, table.values, labels), table.rate))
+    classes, indices = np.unique(np.array(names, str), return_inverse=True)
+    indices = np.append(indices, -1).astype(np.int32)  # the last one for labels of -1
+    streams = [Stream(s.name, s.subject, s.values, indices[s.labels]) for s, _ in found]
+    rate = _one_rate(path, [r for _, r in found], [s.name for s in streams], config.resample)
+    if config.resample:
+        pairs = zip(streams, found, strict=True)
+        streams = [resampled(stream, own, config.resample) for stream, (_, own) in pairs]
+    return Corpus(str(path), tuple(map(str, classes)), channels, rate, tuple(streams))
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder")
+    if path.is_file():
+        return [path]
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in (*TABLES, ".ts"))
+    if not files:
+        raise UserError(f"{path}: no .csv, .tsv or .ts files in it")
+    if len({file.suffix.lower() == ".ts" for file in files}) > 1:
+        raise UserError(f"{path}: both tables and .ts files in it, expected one kind")
+    return files
+
+
+class Table:
+    """One stream as it stands in a file.
+
+    Args:
+        labels: of each frame, or none at all.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        subject: str,
+        channels: Sequence[str],
+        values: np.ndarray,
+        labels: list[str],
+        rate: float,
+    ) -> None:
+        self.name, self.subject, self.channels = name, subject, tuple(channels)
+        self.values, self.labels, self.rate = values, labels, rate
+
+
+def _of_recording(recording: ts_files.Recording, config: TableConfig, file: Path) -> Table:
+    if config.rate is None:
+        raise UserError(f"{file}: a .ts file says no sample rate: give it with --rate")
+    channels = [f"channel {number + 1}" for number in range(recording.values.shape[1])]
+    labels = [recording.label] * len(recording.values)
+    name = recording.name
+    return Table(name, name, channels, recording.values, labels, config.rate)
+
+
+def _of_table(file: Path, config: TableConfig, labelled: bool) -> list[Table]:
+    table = read_table(file)
+    rows = np.arange(len(table))
+    if config.stream_column not in table.columns:
+        return [_stream(table, rows, file.stem, file, config, labelled)]
+    names = _given(table, config.stream_column, rows, file)
+    parts = pd.Series(rows).groupby(np.array(names), sort=False)
+    return [
+        _stream(table, part.to_numpy(), str(name), file, config, labelled) for name, part in parts
+    ]
+
+
+def _stream(
+    table: pd.DataFrame,
+    rows: np.ndarray,
+    name: str,
+    file: Path,
+    config: TableConfig,
+    labelled: bool,
+) -> Table:
+    part = table.iloc[rows]
+    said = (config.time_column, config.label_column, config.subject_column, config.stream_column)
+    channels = [c for c in table.columns if c not in said]
+    if not channels:
+        raise UserError(f"{file}: no column of numbers beside {', '.join(table.columns)}")
+    values = np.stack([numbers(part[c].tolist(), rows, c, file) for c in channels], axis=1)
+    labels: list[str] = []
+    if labelled or config.label_column in table.columns:
+        labels = column(part, config.label_column, file, "--label-column")
+        if "" in labels and labelled:
+            raise UserError(f"{file}: row {rows[labels.index('')] + 1}: no label")
+        labels = labels if all(labels) else []
+    subject = name
+    if config.subject_column in table.columns:
+        subjects = _given(part, config.subject_column, rows, file)
+        subject = subjects[0]
+        other = next((n for n, s in enumerate(subjects) if s != subject), None)
+        if other is not None:
+            raise UserError(
+                f"{file}: row {rows[other] + 1}: subject {subjects[other]!r} in a stream of "
+                f"{subject!r}; --stream-column tells streams apart"
+            )
+    if config.time_column in table.columns:
+        times = seconds(part[config.time_column].tolist(), rows, config.time_column, file)
+        rate = rate_of(times, rows, file, config.rate)
+    elif config.rate is not None:
+        rate = config.rate
+    else:
+        raise UserError(
+            f"{file}: no column {config.time_column!r} to find the sample rate by; name another "
+            f"with --time-column, or give --rate"
+        )
+    return Table(name, subject, channels, values, labels, rate)
+
+
+def _given(part: pd.DataFrame, name: str, rows: np.ndarray, file: Path) -> list[str]:
+    cells = part[name].tolist()
+    if "" in cells:
+        raise UserError(f"{file}: row {rows[cells.index('')] + 1}: {name} is empty")
+    return cells
+
+
+def numbers(cells: Sequence[str], rows: np.ndarray, name: str, file: Path) -> np.ndarray:
+    """Cells of one channel as float32.
+
+    Raises:
+        UserError: naming the row, for what is no finite number.
+    """
+    found = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce").to_numpy(np.float64)
+    wrong = np.flatnonzero(~(np.abs(found) <= LARGEST))
+    if len(wrong):
+        row, cell = rows[wrong[0]] + 1, cells[wrong[0]]
+        raise UserError(f"{file}: row {row}: {name} is {cell!r}, expected a finite number")
+    return found.astype(np.float32)
+
+
+def seconds(cells: Sequence[str], rows: np.ndarray, name: str, file: Path) -> np.ndarray:
+    """Times as seconds: numbers are seconds already; anything else is a timestamp.
+
+    Raises:
+        UserError: naming the row, for what is neither.
+    """
+    column = pd.Series(cells, dtype=object)
+    found = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+    if not np.isfinite(found).any():
+        stamps = pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True)
+        since = (stamps - stamps.min()).dt.total_seconds()
+        found = since.to_numpy(np.float64)
+    wrong = np.flatnonzero(~np.isfinite(found))
+    if len(wrong):
+        row, cell = rows[wrong[0]] + 1, cells[wrong[0]]
+        raise UserError(
+            f"{file}: row {row}: {name} is {cell!r}, expected seconds or an ISO 8601 timestamp"
+        )
+    return found
+
+
+def rate_of(times: np.ndarray, rows: np.ndarray, file: Path, declared: float | None) -> float:
+    """Frames in a second.
+
+    Args:
+        declared: what the user says it is; checked.
+
+    Raises:
+        UserError: where time stands still or goes back, where frames are missing, and where the
+            rate is not the one declared.
+    """
+    if len(times) < 2:
+        if declared is None:
+            raise UserError(f"{file}: row {rows[0] + 1}: one frame alone has no rate: give --rate")
+        return declared
+    apart = np.diff(times)
+    period = float(np.median(apart)) if declared is None else 1 / declared
+    back = np.flatnonzero(apart <= 0)
+    if len(back):
+        at = back[0] + 1
+        raise UserError(
+            f"{file}: row {rows[at] + 1}: time {times[at]:.15g} s after {times[at - 1]:.15g} s, "
+            f"expected a later one"
+        )
+    rate = float((len(times) - 1) / (times[-1] - times[0]))
+    gaps = np.flatnonzero(apart > DROPPED * period)
+    if declared is not None and abs(1 / np.median(apart) / declared - 1) > 0.1:
+        raise UserError(f"{file}: {rate:.4g} frames a second, --rate says {declared:g}")
+    if len(gaps):
+        at = gaps[0] + 1
+        raise UserError(
+            f"{file}: row {rows[at] + 1}: {apart[gaps[0]]:.4g} s after the row before, expected "
+            f"{period:.4g} s: samples were dropped; split the stream there"
+        )
+    return rate if declared is None else declared
+
+
+def _one_rate(
+    path: Path, rates: Sequence[float], names: Sequence[str], wanted: float | None
+) -> float:
+    if wanted is not None:
+        return wanted
+    for rate, name in zip(rates, names, strict=True):
+        if abs(rate / rates[0] - 1) > SAME_RATE:
+            raise UserError(
+                f"{path}: stream {name} has {rate:.4g} frames a second, {names[0]} has "
+                f"{rates[0]:.4g}; --resample brings all to one rate"
+            )
+    return float(np.median(rates))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

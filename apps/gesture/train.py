@@ -1,0 +1,253 @@
+"""Trains, scores and exports a labeller of sensor streams. Read it from top to bottom: load,
+build and fit, evaluate, export.
+
+TensorFlow is imported inside ``run``, so that --help answers at once.
+"""
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any
+
+from apps.gesture.config import GestureConfig
+from common.cli import main, start_tensorflow
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from apps.gesture.streams import Corpus, Stream
+    from common.runs import Run
+
+
+def run(config: GestureConfig) -> dict[str, Any]:
+    """A run of one fold, or of all; returns what it writes to metrics.json."""
+    from common import runs
+
+    run = runs.planned("gesture", config.run_dir)
+    if config.data is not None and not config.data.exists():
+        raise UserError(f"{config.data}: no such file or folder")
+    if config.init_from is not None and not config.init_from.is_dir():
+        raise UserError(f"--init-from {config.init_from}: no such folder")
+    start_tensorflow()
+
+    from apps.gesture import data, streams
+
+    corpus = data.load(config.dataset, config.data, config)
+    if config.fold != "all":
+        return one_fold(config, corpus, run)
+    streams.split(corpus, 0)  # too few subjects are refused before anything is written
+    runs.start(run, "gesture", config)
+    results = []
+    for fold in range(streams.folds_of(corpus)):
+        folder = run.path / f"fold_{fold}"
+        own = dataclasses.replace(config, fold=str(fold), run_dir=folder)  # type: ignore[arg-type]
+        results.append(one_fold(own, corpus, runs.Run(folder)))
+    return all_folds(config, results, run)
+
+
+def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, Any]:
+    """Trains on some subjects, chooses by others, and tests on others still."""
+    import numpy as np
+
+    from apps.gesture import (
+        baselines,
+        litert,
+        metrics,
+        model,
+        objectives,
+        plots,
+        report,
+        schema,
+        serving,
+        streams,
+    )
+    from apps.gesture.augment import Augmentation
+    from apps.gesture.batches import Pieces
+    from apps.gesture.smoothing import labels_of, learned_transitions
+    from common import export, runs, training
+    from common.monitoring import Monitor
+    from common.plots import confusion_matrix, gradient_flow, learning_curves, save
+
+    # Load.
+    strategy = training.set_up(config)
+    parts = streams.split(corpus, int(config.fold))
+    fixed = {part: streams.fixed_streams(found) for part, found in parts.items()}
+    classes, rate = corpus.classes, corpus.rate
+    both = corpus.of([*parts["train"].subjects, *parts["validation"].subjects])
+    how = Augmentation(
+        config.rotation, config.scaling, config.warp, config.noise, config.channel_drop
+    )
+    length = max(1, round(config.piece * rate))
+    pieces = {
+        part: Pieces(found, length, how, config.batch_size, config.seed)
+        for part, found in {"train": parts["train"], "both": both}.items()
+    }
+    epochs = training.epochs_for(config, pieces["train"].steps, least=3, least_steps=400)
+    report.begin(corpus, parts)
+    report.plan(config, epochs, pieces["train"].steps, rate, run.path)
+
+    # Build and fit: on the training subjects, then anew on the validation subjects as well, for
+    # as many epochs as were best.
+    started = time.perf_counter()
+
+    def fit(part: str, best: int | None = None) -> tuple[Any, Any]:
+        training.reseed(config, 0)
+        rows = np.concatenate([stream.values for stream in pieces[part].corpus.streams])
+        with strategy.scope():
+            network = model.build(config, rows, len(classes))
+        if config.init_from is not None:
+            weights = runs.Run(config.init_from).weights()
+            carried, left = training.init_from(network, weights)
+            network.measure(rows)
+            print(f"{weights}: {len(carried)} weights carried over, {len(left)} new")
+        if not run.config.exists():  # from here on there is something to keep
+            runs.start(run, "gesture", config)
+        board = Monitor(run.tensorboard / part)
+        answer = model.compiled(network)
+        board.graph(answer.get_concrete_function())
+
+        def validate(step: int) -> dict[str, float]:
+            said = probabilities_of(answer, fixed["validation"])
+            labels = [p.argmax(axis=1) for p in said]
+            counts = metrics.confusion(fixed["validation"], labels, len(classes))
+            board.figure("confusion", confusion_matrix(counts, classes), step)
+            shown = plots.bands(
+                fixed["validation"][0], {"network": labels[0]}, classes, corpus.channels, rate
+            )
+            board.figure("bands", shown, step)
+            found = metrics.scores(fixed["validation"], labels, rate, config.waits)
+            loss = metrics.log_loss(fixed["validation"], said)
+            return {"loss": loss, **{k: found[k] for k in ("frame_accuracy", "segmental_f1_50")}}
+
+        fitted = training.fit(
+            training.Trainer(
+                network,
+                objectives.labelling(network),
+                config,
+                steps=epochs * pieces[part].steps,
+                strategy=strategy,
+            ),
+            pieces[part],
+            epochs=best or epochs,
+            validate=None if best else validate,
+            monitor="frame_accuracy",
+            weights=run.weights(),
+            history=run.history() if part == "train" else run.path / "history_refit.csv",
+            board=board,
+            label=f"fold {config.fold}" + (", refit" if best else ""),
+        )
+        return network, fitted
+
+    network, fitted = fit("train")
+    transitions = learned_transitions([s.labels for s in fixed["train"]], len(classes))
+    written = schema.make(config, corpus, parts, transitions)
+    said = probabilities_of(model.compiled(network), fixed["validation"])
+    labels = labels_of(said, written)
+    validation = metrics.scores(fixed["validation"], labels, rate, config.waits)
+    if config.refit and fitted.best_epoch and not fitted.interrupted:
+        network, _ = fit("both", best=fitted.best_epoch)
+    seconds = time.perf_counter() - started
+
+    # Evaluate: the network and what a sceptic would use instead, on the same streams.
+    test = fixed["test"]
+    said = probabilities_of(model.compiled(network), test)
+    labels = labels_of(said, written)
+    print("fitting the baselines ...", flush=True)
+    known = streams.fixed_streams(both if config.refit else parts["train"])
+    ahead = config.waits if config.causal else None
+    others = baselines.fit_all(known, test, rate, ahead, config.seed)
+    everything = {f"{config.cell} network": labels, **others}
+    compared = {k: metrics.scores(test, v, rate, config.waits) for k, v in everything.items()}
+    subjects = {k: metrics.by_subject(test, v, rate, config.waits) for k, v in everything.items()}
+    result = {
+        "app": "gesture",
+        "dataset": corpus.name,
+        "fold": config.fold,
+        "causal": config.causal,
+        "cell": config.cell,
+        "parameters": network.count_params(),
+        "train_seconds": seconds,
+        "validation": validation,
+        "test": compared.pop(f"{config.cell} network"),
+        "by_subject": subjects[f"{config.cell} network"],
+        "confusion": metrics.confusion(test, labels, len(classes)).tolist(),
+        "baselines": compared,
+        "baselines_by_subject": {name: subjects[name] for name in compared},
+        "versions": runs.versions(),
+    }
+    rows = {name: found[0] for name, found in everything.items() if name != "majority"}
+    save(plots.bands(test[0], rows, classes, corpus.channels, rate), run.plots / "bands.png")
+    counts = np.array(result["confusion"])
+    save(confusion_matrix(counts, classes), run.plots / "confusion.png")
+    save(plots.by_subject(subjects), run.plots / "subjects.png")
+    save(learning_curves(fitted.history, "frame_accuracy"), run.plots / "learning_curves.png")
+    if fitted.gradient_flow:
+        save(gradient_flow(fitted.gradient_flow), run.plots / "gradient_flow.png")
+
+    # Export, and ask the export the same in a process that knows only TensorFlow.
+    exported = serving.Serving(network, classes)
+    export.write([network], exported.signatures(), run.export)
+    if config.causal:
+        result["litert_bytes"] = litert.write(exported, run.export.parent / "litert")
+    begun = dataclasses.replace(test[0], values=test[0].values[: report.CHECKED])
+    expected = probabilities_of(model.compiled(network), [begun])[0]
+    result["export_difference"] = report.check_export(run.export, begun, expected)
+    runs.write_json(run.path / "schema.json", written)
+    runs.write_json(run.metrics, result)
+    report.end(result, run.path)
+    return result
+
+
+def all_folds(
+    config: GestureConfig, results: "Sequence[dict[str, Any]]", run: "Run"
+) -> dict[str, Any]:
+    """Puts the folds together: means and their spread, every subject once."""
+    import numpy as np
+
+    from apps.gesture import metrics, plots, report, schema
+    from common import runs
+    from common.plots import confusion_matrix, save
+
+    subjects = {s: v for result in results for s, v in result["by_subject"].items()}
+    others = {
+        name: {s: v for result in results for s, v in result["baselines_by_subject"][name].items()}
+        for name in results[0]["baselines"]
+    }
+    counts = np.sum([result["confusion"] for result in results], axis=0)
+    result = {
+        **{k: results[0][k] for k in ("app", "dataset", "causal", "cell", "parameters")},
+        "train_seconds": sum(result["train_seconds"] for result in results),
+        "validation": metrics.spread([result["validation"] for result in results]),
+        "test": metrics.spread([result["test"] for result in results]),
+        "by_subject": subjects,
+        "confusion": counts.tolist(),
+        "baselines": {
+            name: metrics.spread([result["baselines"][name] for result in results])
+            for name in others
+        },
+        "baselines_by_subject": others,
+        "folds": [result["test"] for result in results],
+        "versions": runs.versions(),
+    }
+    classes = schema.read(runs.Run(run.path / "fold_0"))["classes"]
+    save(confusion_matrix(counts, classes), run.plots / "confusion.png")
+    everyone = {f"{config.cell} network": subjects, **others}
+    save(plots.by_subject(everyone), run.plots / "subjects.png")
+    runs.write_json(run.metrics, result)
+    report.all_folds(results, result, run.path)
+    return result
+
+
+def probabilities_of(answer: Any, streams: "Sequence[Stream]") -> "list[np.ndarray]":
+    """What a compiled network answers to each stream, ``[time, classes]``."""
+    from apps.gesture.batches import padded
+
+    frames, mask = padded(streams)
+    said = answer(frames, mask).numpy()
+    return [row[: len(stream)] for row, stream in zip(said, streams, strict=True)]
+
+
+if __name__ == "__main__":
+    main(run, GestureConfig, prog="python -m apps.gesture.train")

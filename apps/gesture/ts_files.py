@@ -1,0 +1,109 @@
+"""The `.ts` format of aeon, sktime and the archives of time series classification: recordings of
+one class each. Imports no TensorFlow.
+
+A header of `#` comments and `@` lines, `@data`, and a line for each recording: dimensions
+parted by colons, values by commas, the class label last. aeon 1.6 and sktime 1.2 have loaders,
+but will not stand beside the pandas 3.1 of this suite, and numba (which aeon brings) not beside
+its NumPy 2.4.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+
+UNREADABLE = {  # header lines, and what must follow them
+    "@timestamps": ("false", "values without time stamps"),
+    "@classlabel": ("true", "recordings with a class label"),
+    "@targetlabel": ("false", "class labels, not targets of a regression"),
+}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One line of a file."""
+
+    name: str
+    values: np.ndarray
+    """``[time, dimensions]`` float32."""
+    label: str
+
+
+def read(path: Path) -> list[Recording]:
+    """All recordings of a file.
+
+    Raises:
+        UserError: naming the line, for a header or a line that can't be used, a missing value,
+            dimensions of unequal length or number, a label that the header does not name.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: expected UTF-8 text") from None
+    begin, classes = _header(path, lines)
+    found: list[Recording] = []
+    for number, line in enumerate(lines[begin:], begin + 1):
+        if not line.strip() or line.startswith(("#", "%")):
+            continue
+        *dimensions, label = line.strip().split(":")
+        where = f"{path}: line {number}"
+        if not dimensions or not label.strip():
+            raise UserError(f"{where}: expected values, a colon and a class label")
+        if classes and label.strip() not in classes:
+            raise UserError(
+                f"{where}: label {label.strip()!r}, expected one of the header's "
+                f"{', '.join(classes)}"
+            )
+        columns = [_values(cells, where) for cells in dimensions]
+        lengths = {len(values) for values in columns}
+        if len(lengths) > 1:
+            raise UserError(f"{where}: dimensions of {min(lengths)} to {max(lengths)} values")
+        if found and len(columns) != found[0].values.shape[1]:
+            expected = found[0].values.shape[1]
+            raise UserError(f"{where}: {len(columns)} dimensions, expected {expected} as above")
+        values = np.stack(columns, axis=1)
+        found.append(Recording(f"{path.stem} {len(found) + 1:05d}", values, label.strip()))
+    if not found:
+        raise UserError(f"{path}: no recordings in it")
+    return found
+
+
+def _header(path: Path, lines: list[str]) -> tuple[int, list[str]]:
+    """Checks the header; returns the number of its lines, and the labels that it names."""
+    classes: list[str] = []
+    for number, line in enumerate(lines, 1):
+        words = line.strip().lower().split()
+        if not words or words[0].startswith("#"):
+            continue
+        if words[0] == "@data":
+            return number, classes
+        if not words[0].startswith("@"):
+            raise UserError(f"{path}: line {number}: expected an @ line or @data before values")
+        wanted, meaning = UNREADABLE.get(words[0], ("", ""))
+        if wanted and words[1:2] != [wanted]:
+            raise UserError(f"{path}: line {number}: found {line.strip()!r}, expected {meaning}")
+        if words[0] == "@classlabel":
+            classes = line.split()[2:]
+    raise UserError(f"{path}: no @data line in it")
+
+
+def _values(cells: str, where: str) -> np.ndarray:
+    try:
+        values = np.array([float(cell) for cell in cells.split(",")])
+    except ValueError:
+        wrong = next(cell for cell in cells.split(",") if not _is_number(cell))
+        raise UserError(f"{where}: found {wrong.strip()!r}, expected a number") from None
+    strange = ~(np.abs(values) <= np.finfo(np.float32).max)
+    if strange.any():
+        raise UserError(f"{where}: found {values[strange][0]}, expected finite numbers")
+    return values.astype(np.float32)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
