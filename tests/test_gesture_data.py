@@ -157,7 +157,7 @@ def test_a_dataset_without_a_subject_is_refused_with_its_features() -> None:
 
 class Wrists(tfds.core.GeneratorBasedBuilder):
     """The features of ``smartwatch_gestures``, which can't be fetched here, with made-up rows:
-    one reading is missing, and two have changed places."""
+    one reading is missing, and some are in the wrong order."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -171,8 +171,8 @@ class Wrists(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self) -> Any:
         for number in range(6):
             moments = np.delete(np.arange(30 + number), 7)
-            moments[[3, 4]] = moments[[4, 3]]
-            axes = {f"accel_{axis}": moments * slope for axis, slope in zip("xyz", (1.0, 2, 3))}  # noqa: B905
+            moments[3:20] = moments[3:20][::-1]
+            axes = {f"accel_{axis}": moments**2 * slope for axis, slope in zip("xyz", (1.0, 2, 3))}  # noqa: B905
             times = {f"time_{unit}": moments * 100 for unit in ("millis", "nanos", "event")}
             yield (
                 number,
@@ -197,7 +197,9 @@ def test_smartwatch_gestures_is_read_by_its_features() -> None:
     for stream in corpus.streams:
         number = int(stream.labels[0])
         assert stream.subject == str(number % 3 + 1)
-        wanted = np.arange(30 + number)[:, np.newaxis] * np.array([1, 2, 3])
+        wanted = np.arange(30.0 + number) ** 2
+        wanted[7] = (6**2 + 8**2) / 2
+        wanted = wanted[:, np.newaxis] * np.array([1, 2, 3])
         assert_allclose(stream.values, wanted, atol=1e-4)  # on an even grid, in order
 
 
