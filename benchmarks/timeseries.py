@@ -13,7 +13,6 @@ benchmarks/results/timeseries.json.
 """
 
 import importlib.util
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -74,7 +73,7 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
     from apps.timeseries.evaluate import labelled
     from common import export
 
-    asked, trained = runs.read_config(finished), read(finished.metrics)
+    asked, trained = runs.read_config(finished), runs.read_json(finished.metrics)
     schema = Schema.read(finished)
     shape = schema.shape
     _, panel, cuts, _ = labelled(EvaluateConfig(config.run), asked, schema)
@@ -110,18 +109,6 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
 
 
 # What is asked for
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A JSON file of a run.
-
-    Raises:
-        UserError: if it can't be read.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: can't be read as JSON: {error}") from None
 
 
 def one_of_each_stretch(origins: np.ndarray, count: int) -> np.ndarray:

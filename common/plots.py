@@ -14,6 +14,21 @@ def save(figure: Figure, path: Path) -> None:
     write_whole(path, lambda neighbour: figure.savefig(neighbour, dpi=120))
 
 
+def save_training(
+    history: Sequence[dict[str, float]],
+    flow: Mapping[str, np.ndarray],
+    folder: Path,
+    metric: str,
+    *,
+    loss: str = "loss",
+) -> None:
+    """learning_curves.png and, of a `flow` that was recorded, gradient_flow.png; arguments as
+    below."""
+    save(learning_curves(history, metric, loss=loss), folder / "learning_curves.png")
+    if flow:
+        save(gradient_flow(flow), folder / "gradient_flow.png")
+
+
 def learning_curves(
     history: Sequence[dict[str, float]], metric: str, *, loss: str = "loss"
 ) -> Figure:

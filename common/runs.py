@@ -129,7 +129,7 @@ def to_evaluate(
     if dataset is not None and data is not None:
         raise UserError("expected --dataset or --data, found both")
     if data is not None and not data.exists():
-        raise UserError(f"{data}: no such file")
+        raise UserError(f"{data}: no such file or folder")
     return run
 
 
@@ -139,15 +139,24 @@ def read_config(run: Run) -> dict[str, Any]:
     Raises:
         UserError: if it is missing or is not a JSON object.
     """
+    if not run.config.exists():
+        raise UserError(f"{run.path}: not a run's folder: no config.json in it")
+    return read_json(run.config)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object in a file.
+
+    Raises:
+        UserError: if it is missing, can't be read, or is something else.
+    """
     try:
-        config = json.loads(run.config.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{run.path}: not a run's folder: no config.json in it") from None
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{run.config}: can't be read as JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{run.config}: expected a JSON object")
-    return config
+        raise UserError(f"{path}: can't be read as JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: expected a JSON object")
+    return found
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:

@@ -349,6 +349,20 @@ def describe(row: dict[str, float], epochs: int, mark: str) -> str:
     return f"epoch {row['epoch']:.0f}/{epochs}  {scores}  {row['seconds']:.0f} s {mark}".rstrip()
 
 
+def start_from(model: keras.Model, run: Path, member: int = 0) -> None:
+    """Starts a model from network `member` of a finished run, or from its first if it has fewer,
+    and says what was carried over.
+
+    Raises:
+        UserError: as ``init_from``.
+    """
+    weights = runs.Run(run).weights(member)
+    if not weights.is_file():
+        weights = runs.Run(run).weights()
+    carried, left = init_from(model, weights)
+    print(f"{weights}: {len(carried)} weights carried over, {len(left)} new")
+
+
 def init_from(model: keras.Model, weights: Path) -> tuple[list[str], list[str]]:
     """Copies from another run's weights file those that fit by place and shape.
 

@@ -40,6 +40,13 @@ def command(module: str, *words: object, stdin: bytes = b"") -> Answer:
     return Answer(code, out.getvalue(), err.getvalue())
 
 
+def trained(module: str, data: Path, run_dir: Path, *words: object) -> Answer:
+    """What a training said that ended well."""
+    answer = command(module, "--data", data, "--run-dir", run_dir, *words)
+    assert answer.code == 0, answer.err
+    return answer
+
+
 def child(*words: object, stdin: bytes = b"") -> Answer:
     """``python words`` in a process of its own, in the project's folder."""
     done = subprocess.run(

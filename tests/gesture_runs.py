@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tests.commands import Answer, command
+from tests.commands import Answer, trained
 
 TRAIN, PREDICT, EVALUATE = (f"apps.gesture.{name}" for name in ("train", "predict", "evaluate"))
 RATE = 20.0
@@ -42,9 +42,7 @@ def write(table: pd.DataFrame, path: Path) -> Path:
 
 def train(run_dir: Path, *words: object, data: Path | None = None) -> Answer:
     where = data or small_data()
-    answer = command(TRAIN, "--data", where, "--run-dir", run_dir, *SMALL, *words)
-    assert answer.code == 0, answer.err
-    return answer
+    return trained(TRAIN, where, run_dir, *SMALL, *words)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from apps.music.pieces import KEYS, Note, Piece, frames_of
-from tests.commands import Answer, command
+from tests.commands import Answer, trained
 
 TRAIN, PREDICT, EVALUATE = (f"apps.music.{name}" for name in ("train", "predict", "evaluate"))
 SMALL: list[object] = ["--units", 8, "--density-units", 8, "--epochs", 2, "--batch-size", 4]
@@ -52,9 +52,7 @@ def write_midi(piece: Piece, path: Path, tempo: float = 97.0) -> Path:
 
 
 def train(data: Path, run_dir: Path, *words: object) -> Answer:
-    answer = command(TRAIN, "--data", data, "--run-dir", run_dir, *SMALL, *words)
-    assert answer.code == 0, answer.err
-    return answer
+    return trained(TRAIN, data, run_dir, *SMALL, *words)
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from apps.sentiment.data import packaged_rows
-from tests.commands import Answer, command
+from tests.commands import Answer, trained
 
 TRAIN, PREDICT, EVALUATE = (f"apps.sentiment.{name}" for name in ("train", "predict", "evaluate"))
 SMALL: list[object] = ["--units", 6, "--embedding", 8, "--epochs", 2, "--members", 1]
@@ -41,9 +41,7 @@ def sentences(path: Path, count: int = 140) -> Path:
 
 
 def train(data: Path, run_dir: Path, *words: object) -> Answer:
-    answer = command(TRAIN, "--data", data, "--run-dir", run_dir, *SMALL, *words)
-    assert answer.code == 0, answer.err
-    return answer
+    return trained(TRAIN, data, run_dir, *SMALL, *words)
 
 
 @functools.cache

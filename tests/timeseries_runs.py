@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tests.commands import Answer, command
+from tests.commands import Answer, trained
 
 TRAIN, PREDICT, EVALUATE = (f"apps.timeseries.{name}" for name in ("train", "predict", "evaluate"))
 HORIZON, HISTORY = 6, 24
@@ -32,9 +32,7 @@ def write(table: pd.DataFrame, path: Path) -> Path:
 
 
 def train(data: Path, run_dir: Path, *words: object) -> Answer:
-    answer = command(TRAIN, "--data", data, "--run-dir", run_dir, *SMALL, *words)
-    assert answer.code == 0, answer.err
-    return answer
+    return trained(TRAIN, data, run_dir, *SMALL, *words)
 
 
 @functools.cache

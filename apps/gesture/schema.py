@@ -1,6 +1,5 @@
 """What a stream must be like for a run to label it; kept in schema.json. Imports no TensorFlow."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 from apps.gesture.config import GestureConfig, TableConfig
 from apps.gesture.streams import SAME_RATE, Corpus, Stream
 from common.errors import UserError
-from common.runs import Run
+from common.runs import Run, read_json
 
 
 def make(
@@ -36,11 +35,7 @@ def read(run: Run) -> dict[str, Any]:
     Raises:
         UserError: if it is missing or can't be read.
     """
-    path = run.path / "schema.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: can't be read as JSON: {error}") from None
+    return read_json(run.path / "schema.json")
 
 
 def table(asked: TableConfig, trained: Mapping[str, Any]) -> TableConfig:

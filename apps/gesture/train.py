@@ -68,7 +68,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     from apps.gesture.smoothing import labels_of, learned_transitions
     from common import export, runs, training
     from common.monitoring import Monitor
-    from common.plots import confusion_matrix, gradient_flow, learning_curves, save
+    from common.plots import confusion_matrix, save, save_training
 
     # Load.
     strategy = training.set_up(config)
@@ -98,10 +98,8 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
         with strategy.scope():
             network = model.build(config, rows, len(classes))
         if config.init_from is not None:
-            weights = runs.Run(config.init_from).weights()
-            carried, left = training.init_from(network, weights)
+            training.start_from(network, config.init_from)
             network.measure(rows)
-            print(f"{weights}: {len(carried)} weights carried over, {len(left)} new")
         if not run.config.exists():  # from here on there is something to keep
             runs.start(run, "gesture", config)
         board = Monitor(run.tensorboard / part)
@@ -182,9 +180,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     counts = np.array(result["confusion"])
     save(confusion_matrix(counts, classes), run.plots / "confusion.png")
     save(plots.by_subject(subjects), run.plots / "subjects.png")
-    save(learning_curves(fitted.history, "frame_accuracy"), run.plots / "learning_curves.png")
-    if fitted.gradient_flow:
-        save(gradient_flow(fitted.gradient_flow), run.plots / "gradient_flow.png")
+    save_training(fitted.history, fitted.gradient_flow, run.plots, "frame_accuracy")
 
     # Export, and ask the export the same in a process that knows only TensorFlow.
     exported = serving.Serving(network, classes)

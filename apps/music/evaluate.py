@@ -17,13 +17,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     """Prints the scores, and writes them to --out."""
     from common import runs
 
-    finished = runs.finished("music", config.run)
-    if config.out is not None and not config.out.absolute().parent.is_dir():
-        raise UserError(f"--out {config.out}: no such folder")
-    if config.dataset is not None and config.data is not None:
-        raise UserError("expected --dataset or --data, found both")
-    if config.data is not None and not config.data.exists():
-        raise UserError(f"{config.data}: no such file or folder")
+    finished = runs.to_evaluate("music", config.run, config.dataset, config.data, config.out)
     start_tensorflow()
 
     from apps.music import baselines, metrics, style

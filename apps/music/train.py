@@ -44,7 +44,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
     from apps.music.settings import Settings
     from common import export, training
     from common.monitoring import Monitor
-    from common.plots import gradient_flow, learning_curves, save
+    from common.plots import save_training
 
     # Load.
     strategy = training.set_up(config)
@@ -69,9 +69,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
         with strategy.scope():
             network = model.build(config, shape, member)
         if config.init_from is not None:
-            weights = runs.Run(config.init_from).weights()
-            carried, left = training.init_from(network, weights)
-            print(f"{weights}: {len(carried)} weights carried over, {len(left)} new")
+            training.start_from(network, config.init_from)
         if not run.config.exists():  # from here on there is something to keep
             runs.start(run, "music", config)
             settings.write(run)
@@ -110,10 +108,8 @@ def run(config: MusicConfig) -> dict[str, Any]:
         if fitted.best_epoch or not networks:  # an interrupted one may have learnt nothing yet
             networks.append(network)
         if not member:
-            curves = learning_curves(fitted.history, "nll", loss="nll")
-            save(curves, run.plots / "learning_curves.png")
-            if fitted.gradient_flow:
-                save(gradient_flow(fitted.gradient_flow), run.plots / "gradient_flow.png")
+            flow = fitted.gradient_flow
+            save_training(fitted.history, flow, run.plots, "nll", loss="nll")
         if fitted.interrupted:
             break
     ensemble = serving.Ensemble(networks)

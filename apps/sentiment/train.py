@@ -48,7 +48,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
     from common import export, training
     from common.data import SequenceBatches
     from common.monitoring import Monitor
-    from common.plots import confusion_matrix, gradient_flow, learning_curves, save
+    from common.plots import confusion_matrix, save, save_training
 
     # Load.
     strategy = training.set_up(config)
@@ -82,11 +82,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
         with strategy.scope():
             network = model.build(config, len(words), len(splits.classes), member)
         if config.init_from is not None:
-            weights = runs.Run(config.init_from).weights(member)
-            if not weights.is_file():  # fewer members there than here
-                weights = runs.Run(config.init_from).weights()
-            carried, left = training.init_from(network, weights)
-            print(f"{weights}: {len(carried)} weights carried over, {len(left)} new")
+            training.start_from(network, config.init_from, member)
         if not member:  # from here on there is something to keep
             runs.start(run, "sentiment", config)
             runs.write_text(run.path / "vocabulary.txt", "\n".join(words) + "\n")
@@ -127,10 +123,8 @@ def run(config: SentimentConfig) -> dict[str, Any]:
         if fitted.best_epoch or not networks:  # an interrupted one may have learnt nothing yet
             networks.append(network)
         if not member:
-            curves = learning_curves(fitted.history, "accuracy", loss="log_loss")
-            save(curves, run.plots / "learning_curves.png")
-            if fitted.gradient_flow:
-                save(gradient_flow(fitted.gradient_flow), run.plots / "gradient_flow.png")
+            flow = fitted.gradient_flow
+            save_training(fitted.history, flow, run.plots, "accuracy", loss="log_loss")
         if fitted.interrupted:
             break
     network = model.together(networks)

@@ -42,7 +42,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
     from apps.timeseries.shape import shape_of
     from common import export, training
     from common.monitoring import Monitor
-    from common.plots import gradient_flow, learning_curves, save
+    from common.plots import save, save_training
 
     # Load.
     strategy = training.set_up(config)
@@ -76,10 +76,8 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         with strategy.scope():
             network = model.build(config, shape, panel.roles, statistics, member)
         if config.init_from is not None:
-            weights = runs.Run(config.init_from).weights()
-            carried, left = training.init_from(network, weights)
+            training.start_from(network, config.init_from)
             network.measure(statistics)
-            print(f"{weights}: {len(carried)} weights carried over, {len(left)} new")
         if not run.config.exists():  # from here on there is something to keep
             runs.start(run, "timeseries", config)
             Schema.of(panel, cuts, shape).write(run)
@@ -161,10 +159,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
     )
     for picture, figure in pictures.items():
         save(figure, run.plots / f"{picture}.png")
-    curves = learning_curves(fits[0].history, "mae")
-    save(curves, run.plots / "learning_curves.png")
-    if fits[0].gradient_flow:
-        save(gradient_flow(fits[0].gradient_flow), run.plots / "gradient_flow.png")
+    save_training(fits[0].history, fits[0].gradient_flow, run.plots, "mae")
     result["versions"] = runs.versions()
 
     # Export, and ask the export the same in a process that knows only TensorFlow.
