@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from apps.gesture.augment import Augmentation, augmented, rotation, triads, warped
+from apps.gesture.augment import Augmentation, augmented, rotation, triads, varied, warped
 from apps.gesture.batches import LEAST_STEPS, Pieces, padded
 from apps.gesture.smoothing import segments
 from apps.gesture.streams import Corpus, Stream
 
-NONE = Augmentation(0, 0, 0, 0, 0)
-SOME = Augmentation(rotation=15, scaling=0.1, warp=0.1, noise=0.05, channel_drop=0.05)
+NONE = Augmentation(0, 0, 0, 0, 0, 0, 0)
+SOME = Augmentation(15, 8, 0.2, scaling=0.1, warp=0.1, noise=0.05, channel_drop=0.05)
 TRIADS = [(0, 1, 2), (3, 4, 5)]
 
 
@@ -194,6 +194,43 @@ def test_a_warp_never_leaves_what_there_is() -> None:
         values, _ = warped(ramp, ramp[:, 0], 100, 0.5, np.random.default_rng(seed))
         assert values.max() <= 101 + 1e-9
     assert_array_equal(warped(ramp, ramp[:, 0], 100, 0, np.random.default_rng(0))[0], ramp[:100])
+
+
+# Bouts
+
+
+def test_each_bout_moves_further_or_less_far_about_a_pose_of_its_own() -> None:
+    values, random = piece()[0], np.random.default_rng(0)
+    before = values.copy()
+    assert_allclose(varied(values, NONE, TRIADS, random), before, atol=1e-6)
+    wider = [
+        varied(values, replace(NONE, amplitude=0.3), TRIADS, random)[:, 6] for _ in range(2000)
+    ]
+    assert_allclose([bout.mean() for bout in wider], before[:, 6].mean(), atol=1e-5)
+    gains = np.log([bout.std() / before[:, 6].std() for bout in wider])
+    assert gains.mean() == pytest.approx(0, abs=0.02)
+    assert gains.std() == pytest.approx(0.3, rel=0.05)
+    posed = varied(values, replace(NONE, pose=20), TRIADS, random)
+    assert_allclose(posed[:, 6], before[:, 6], atol=1e-6)  # belongs to no vector
+    for three in TRIADS:
+        assert np.abs(posed[:, three] - before[:, three]).max() > 0.1
+        lengths = (np.linalg.norm(v[:, three], axis=1) for v in (posed, before))
+        assert_allclose(*lengths, rtol=1e-5, atol=1e-6)
+    assert_array_equal(values, before)  # the corpus is left alone
+
+
+def test_every_bout_of_a_piece_varies_by_itself() -> None:
+    pieces = Pieces(corpus(), 800, replace(NONE, pose=30), 20)
+    values, labels = pieces.batch(np.random.default_rng(0))
+    directions = []
+    for rows, marks in zip(values, labels, strict=True):
+        for _, begin, end in segments(marks):
+            if end - begin > 60:
+                mean = rows[begin + 10 : end - 10].mean(axis=0)
+                directions.append(mean / np.linalg.norm(mean))
+    apart = np.degrees(np.arccos(np.clip(np.array(directions) @ np.ones(3) / np.sqrt(3), -1, 1)))
+    assert apart.std() > 8  # turned by 30 degrees times a normal number each
+    assert np.quantile(apart, 0.1) < 8
 
 
 # Batches

@@ -21,6 +21,7 @@ from tests.gesture_runs import (
     movement,
     small_data,
     small_run,
+    train,
     write,
 )
 
@@ -72,6 +73,50 @@ def test_too_few_subjects_are_refused(tmp_path: Path) -> None:
         words = ["--data", folder, "--run-dir", tmp_path / "run", "--fold", fold]
         assert "2 subject(s), expected at least 3" in refusal(command(TRAIN, *words))
     assert not (tmp_path / "run").exists()
+
+
+def test_all_folds_test_each_subject_once(tmp_path: Path) -> None:
+    data, run = tmp_path / "streams", tmp_path / "run"
+    data.mkdir()
+    for subject in range(3):
+        write(movement(subject, seconds=20), data / f"{subject}.csv")
+    answer = train(run, "--folds", "all", "--no-refit", data=data)
+    result = json.loads((run / "metrics.json").read_text())
+    assert sorted(result["by_subject"]) == ["s0", "s1", "s2"]
+    folds = [json.loads((run / f"fold_{n}" / "metrics.json").read_text()) for n in range(3)]
+    accuracies = [fold["test"]["frame_accuracy"] for fold in folds]
+    assert result["test"]["frame_accuracy"] == pytest.approx(np.mean(accuracies))
+    assert result["test"]["frame_accuracy_std"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert np.sum(result["confusion"]) == 3 * 400
+    assert [list(fold["by_subject"]) for fold in folds] == [[f"s{n}"] for n in range(3)]
+    assert all((run / f"fold_{n}" / "export" / "1" / "saved_model.pb").exists() for n in range(3))
+    assert {path.stem for path in (run / "plots").iterdir()} == {"confusion", "subjects"}
+    assert "3 folds, mean and standard deviation" in answer.out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--precision", "mixed_bfloat16", "--cell", "lstm", "--gradient-flow"],
+        ["--precision", "mixed_float16", "--causal"],
+        ["--jit", "--cell", "mingru"],
+        ["--strategy", "mirrored"],
+        ["--cell", "irnn", "--truncate", 5, "--smoothing", "minimum"],
+        ["--init-from", "RUN", "--causal", "--lookahead", 0],
+    ],
+    ids=lambda words: " ".join(map(str, words)),
+)
+def test_every_way_of_training_ends_with_scores_and_an_export(words: list, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(run, *(small_run()[0] if word == "RUN" else word for word in words))
+    result = json.loads((run / "metrics.json").read_text())
+    assert result["test"]["frame_accuracy"] > result["baselines"]["majority"]["frame_accuracy"]
+    assert result["export_difference"] < (0.05 if "mixed" in str(words) else 1e-5)
+    table = movement(7, seconds=13)
+    assert predict(run, table, tmp_path).code == 0
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert (found["label"] == table["label"]).mean() > 0.4
 
 
 # predict

@@ -1,5 +1,6 @@
-r"""What a training piece could have looked like: another way to wear the sensor, another pace,
-another sensor. In NumPy, one piece at a time; functions of the random generator alone.
+r"""What a training piece could have looked like: another way to wear the sensor, another range of
+motion, another pace, another sensor. In NumPy, one piece at a time; functions of the random
+generator alone.
 
 Rotation and scaling, noise and time warp follow Um et al. 2017 (arXiv:1706.00527), who found
 rotation to matter most for wearable sensors.
@@ -20,6 +21,10 @@ class Augmentation:
 
     rotation: float
     """Deviation of the angle by which the sensor's frame is turned, degrees."""
+    pose: float
+    """Deviation of the angle by which it is turned anew for each bout, degrees."""
+    amplitude: float
+    """Deviation of the logarithm of how far each bout moves about its mean."""
     scaling: float
     """Deviation of the logarithm of each channel's gain."""
     warp: float
@@ -63,16 +68,12 @@ def augmented(
     Args:
         values: ``[time, channels]``, of `length` times ``how.reach`` frames or more.
         labels: ``[time]``.
-        vectors: channels to be rotated together; all by the same rotation, since the sensors
-            of one case turn with it.
+        vectors: channels to be rotated together.
         mean: of each channel, ``[channels]``.
         deviation: of each channel.
     """
     values, labels = warped(values, labels, length, how.warp, random)
-    if how.rotation:
-        turn = rotation(random.normal() * np.deg2rad(how.rotation), random)
-        for three in vectors:
-            values[:, three] = values[:, three] @ turn.T
+    values = _turned(values, how.rotation, vectors, random)
     if how.scaling:
         values *= np.exp(random.normal(0, how.scaling, values.shape[1]))
     if how.noise:
@@ -81,6 +82,38 @@ def augmented(
         silent = random.random(values.shape[1]) < how.channel_drop
         values[:, silent] = mean[silent]
     return values.astype(np.float32), labels
+
+
+def varied(
+    values: np.ndarray,
+    how: Augmentation,
+    vectors: Sequence[tuple[int, int, int]],
+    random: np.random.Generator,
+) -> np.ndarray:
+    r"""One bout by somebody who moves further or less far, and holds the limb otherwise:
+    :math:`R (\bar x + g (x_t - \bar x))`, with the bout's mean :math:`\bar x`, a gain g and a
+    rotation R of its own.
+
+    Args:
+        values: ``[time, channels]``.
+        vectors: channels to be rotated.
+    """
+    mean = values.mean(axis=0)
+    values = mean + (values - mean) * np.exp(random.normal(0, how.amplitude))
+    return _turned(values, how.pose, vectors, random)
+
+
+def _turned(
+    values: np.ndarray,
+    deviation: float,
+    vectors: Sequence[tuple[int, int, int]],
+    random: np.random.Generator,
+) -> np.ndarray:
+    """All vectors by one rotation, since the sensors of one case turn with it."""
+    turn = rotation(random.normal() * np.deg2rad(deviation), random)
+    for three in vectors:
+        values[:, three] = values[:, three] @ turn.T
+    return values
 
 
 def rotation(angle: float, random: np.random.Generator) -> np.ndarray:

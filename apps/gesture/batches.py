@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from apps.gesture.augment import Augmentation, augmented, triads
+from apps.gesture.augment import Augmentation, augmented, triads, varied
 from apps.gesture.streams import Corpus, Stream, drawn, filled
 
 LEAST_STEPS = 50  # batches in an epoch, however small the corpus
@@ -59,8 +59,12 @@ class Pieces:
         vectors = triads(self.corpus.channels)
         reach = int(np.ceil(self.length * self.augmentation.reach)) + 1
         pieces = []
+
+        def vary(bout: np.ndarray) -> np.ndarray:
+            return varied(bout, self.augmentation, vectors, random)
+
         for _ in range(self.batch_size):
-            values, labels = drawn(self.corpus, reach, random)
+            values, labels = drawn(self.corpus, reach, random, vary)
             if self.corpus.mirror is not None and random.random() < 0.5:
                 values = values * np.array(self.corpus.mirror, np.float32)
             pieces.append(

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from common.config import TrainConfig
 from common.errors import UserError
@@ -35,7 +37,7 @@ class GestureConfig(TrainConfig, TableConfig):
 
     dataset: str = "watch"
     """watch (packaged), smartwatch_gestures, or a TFDS dataset of labelled recordings."""
-    fold: Fold = "0"
+    fold: Annotated[Fold, tyro.conf.arg(aliases=["--folds"])] = "0"
     """Which fold's subjects are tested; all: one after the other, each in a folder of its own."""
     causal: bool = False
     """Use nothing that comes later than --lookahead, to label streams as they arrive."""
@@ -57,12 +59,16 @@ class GestureConfig(TrainConfig, TableConfig):
     """Seconds of a training piece. Raise it where labels last longer."""
     dropout: float = 0.3
     """Rate of dropout before, between and after the recurrent layers."""
-    rotation: float = 15.0
+    rotation: float = 12.0
     """Augmentation: deviation of the angle that the sensor is turned by, in degrees. For
     channels that are named as vectors (ax, ay, az)."""
+    pose: float = 8.0
+    """Augmentation: the same, anew for each bout."""
+    amplitude: float = 0.25
+    """Augmentation: deviation of the logarithm of how far each bout moves about its mean."""
     scaling: float = 0.1
     """Augmentation: deviation of the logarithm of each channel's gain."""
-    warp: float = 0.1
+    warp: float = 0.2
     """Augmentation: deviation of the logarithm of the pace."""
     noise: float = 0.05
     """Augmentation: deviation of white noise, in deviations of the channel."""
@@ -86,7 +92,7 @@ class GestureConfig(TrainConfig, TableConfig):
             self.require(name, value is None or 0 < value < float("inf"), "above 0")
         for name in ("dropout", "channel_drop"):
             self.require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
-        for name in ("lookahead", "rotation", "scaling", "warp", "noise"):
+        for name in ("lookahead", "rotation", "pose", "amplitude", "scaling", "warp", "noise"):
             self.require(name, getattr(self, name) >= 0, "at least 0")
         if self.causal and self.smoothing not in (None, "none"):
             raise UserError(

@@ -143,7 +143,7 @@ def build(config: GestureConfig, values: np.ndarray, classes: int) -> Labeller:
 
 
 def compiled(network: Labeller) -> Any:
-    """`network` as a traced function from frames ``[batch, time, channels]`` and mask
+    """`network` as a concrete function from frames ``[batch, time, channels]`` and mask
     ``[batch, time]`` to class probabilities ``[batch, time, classes]``."""
     frames = tf.TensorSpec([None, None, network.channels], tf.float32)
 
@@ -151,4 +151,4 @@ def compiled(network: Labeller) -> Any:
     def probabilities(frames: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         return tf.nn.softmax(tf.cast(network(frames, mask, training=False), tf.float32))
 
-    return probabilities
+    return probabilities.get_concrete_function()

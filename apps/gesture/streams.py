@@ -1,7 +1,7 @@
 """Sensor streams, their folds by subject, and streams composed of recordings. Imports no
 TensorFlow."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -169,19 +169,27 @@ def _shuffled(bouts: list[Stream], random: np.random.Generator) -> list[Stream]:
     return order
 
 
-def drawn(corpus: Corpus, length: int, random: np.random.Generator) -> tuple[np.ndarray, ...]:
+def drawn(
+    corpus: Corpus,
+    length: int,
+    random: np.random.Generator,
+    vary: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> tuple[np.ndarray, ...]:
     """A fresh piece to learn from: values ``[length, channels]`` and labels ``[length]``.
 
     Of recordings: composed of one subject's and place's, bouts of 2 to 15 s that begin
     anywhere, no exercise after itself. Of streams: cut out of one of them anywhere. What is
     shorter than `length` ends with its last frame repeated, its labels -1 from there on.
+
+    Args:
+        vary: what is made of the values ``[time, channels]`` of each bout, or of what was cut.
     """
     if not corpus.isolated:
         sizes = np.array([len(stream) for stream in corpus.streams], float)
         stream = corpus.streams[random.choice(len(sizes), p=sizes / sizes.sum())]
         begin = int(random.integers(0, max(1, len(stream) - length + 1)))
         piece = _slice(stream, begin, begin + length)
-        return filled(piece.values, piece.labels, length)
+        return filled(vary(piece.values), piece.labels, length)
     together = groups(corpus)
     _, _, recordings = together[random.integers(len(together))]
     bouts: list[Stream] = []
@@ -191,7 +199,8 @@ def drawn(corpus: Corpus, length: int, random: np.random.Generator) -> tuple[np.
         recording = others[random.integers(len(others))]
         size = int(random.uniform(SHORTEST, LONGEST) * corpus.rate)
         begin = int(random.integers(0, max(1, len(recording) - size + 1)))
-        bouts.append(_slice(recording, begin, begin + size))
+        bout = _slice(recording, begin, begin + size)
+        bouts.append(replace(bout, values=vary(bout.values)))
         total += len(bouts[-1]) - min(_fade(corpus), len(bouts[-1]) // 2)
         last = int(recording.labels[0])
     values, labels = joined(bouts, _fade(corpus))

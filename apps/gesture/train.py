@@ -77,7 +77,13 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     classes, rate = corpus.classes, corpus.rate
     both = corpus.of([*parts["train"].subjects, *parts["validation"].subjects])
     how = Augmentation(
-        config.rotation, config.scaling, config.warp, config.noise, config.channel_drop
+        config.rotation,
+        config.pose,
+        config.amplitude,
+        config.scaling,
+        config.warp,
+        config.noise,
+        config.channel_drop,
     )
     length = max(1, round(config.piece * rate))
     pieces = {
@@ -104,7 +110,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
             runs.start(run, "gesture", config)
         board = Monitor(run.tensorboard / part)
         answer = model.compiled(network)
-        board.graph(answer.get_concrete_function())
+        board.graph(answer)
 
         def validate(step: int) -> dict[str, float]:
             said = probabilities_of(answer, fixed["validation"])
@@ -238,10 +244,12 @@ def all_folds(
 
 def probabilities_of(answer: Any, streams: "Sequence[Stream]") -> "list[np.ndarray]":
     """What a compiled network answers to each stream, ``[time, classes]``."""
+    import tensorflow as tf
+
     from apps.gesture.batches import padded
 
     frames, mask = padded(streams)
-    said = answer(frames, mask).numpy()
+    said = answer(tf.constant(frames), tf.constant(mask)).numpy()
     return [row[: len(stream)] for row, stream in zip(said, streams, strict=True)]
 
 
