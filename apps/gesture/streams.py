@@ -29,6 +29,8 @@ class Stream:
     """``[time]`` int32, indices of classes."""
     place: str = ""
     """Where the subject wore the sensor: what is composed is of one subject and one place."""
+    begin: float = 0.0
+    """Time of the first frame, seconds, as its file has it."""
 
     def __len__(self) -> int:
         return len(self.values)

@@ -2,6 +2,7 @@
 and checked."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from common.errors import UserError
 
 TABLES = (".csv", ".tsv")
 LARGEST = float(np.finfo(np.float32).max)
+SLOWEST = 1.0  # seconds between frames, unless a rate is declared
 DROPPED = 1.5  # periods: a frame is missing where two are further apart
 
 
@@ -47,10 +49,11 @@ def read(path: Path, config: TableConfig, *, labelled: bool = True) -> Corpus:
             marks = np.arange(len(names), len(names) + len(table.labels), dtype=np.int32)
             names += table.labels
             labels = marks if table.labels else np.full(len(table.values), -1, np.int32)
-            found.append((Stream(table.name, table.subject, table.values, labels), table.rate))
+            stream = Stream(table.name, table.subject, table.values, labels, begin=table.begin)
+            found.append((stream, table.rate))
     classes, indices = np.unique(np.array(names, str), return_inverse=True)
     indices = np.append(indices, -1).astype(np.int32)  # the last one for labels of -1
-    streams = [Stream(s.name, s.subject, s.values, indices[s.labels]) for s, _ in found]
+    streams = [replace(stream, labels=indices[stream.labels]) for stream, _ in found]
     rate = _one_rate(path, [r for _, r in found], [s.name for s in streams], config.resample)
     if config.resample:
         pairs = zip(streams, found, strict=True)
@@ -76,6 +79,7 @@ class Table:
 
     Args:
         labels: of each frame, or none at all.
+        begin: time of the first frame, seconds.
     """
 
     def __init__(
@@ -86,9 +90,10 @@ class Table:
         values: np.ndarray,
         labels: list[str],
         rate: float,
+        begin: float = 0.0,
     ) -> None:
         self.name, self.subject, self.channels = name, subject, tuple(channels)
-        self.values, self.labels, self.rate = values, labels, rate
+        self.values, self.labels, self.rate, self.begin = values, labels, rate, begin
 
 
 def _of_recording(recording: ts_files.Recording, config: TableConfig, file: Path) -> Table:
@@ -142,9 +147,10 @@ def _stream(
                 f"{file}: row {rows[other] + 1}: subject {subjects[other]!r} in a stream of "
                 f"{subject!r}; --stream-column tells streams apart"
             )
+    begin = 0.0
     if config.time_column in table.columns:
         times = seconds(part[config.time_column].tolist(), rows, config.time_column, file)
-        rate = rate_of(times, rows, file, config.rate)
+        rate, begin = rate_of(times, rows, file, config.rate), float(times[0])
     elif config.rate is not None:
         rate = config.rate
     else:
@@ -152,7 +158,7 @@ def _stream(
             f"{file}: no column {config.time_column!r} to find the sample rate by; name another "
             f"with --time-column, or give --rate"
         )
-    return Table(name, subject, channels, values, labels, rate)
+    return Table(name, subject, channels, values, labels, rate, begin)
 
 
 def _given(part: pd.DataFrame, name: str, rows: np.ndarray, file: Path) -> list[str]:
@@ -224,6 +230,11 @@ def rate_of(times: np.ndarray, rows: np.ndarray, file: Path, declared: float | N
     gaps = np.flatnonzero(apart > DROPPED * period)
     if declared is not None and abs(1 / np.median(apart) / declared - 1) > 0.1:
         raise UserError(f"{file}: {rate:.4g} frames a second, --rate says {declared:g}")
+    if declared is None and period > SLOWEST:
+        raise UserError(
+            f"{file}: row {rows[1] + 1}: {apart[0]:g} s after the row before; expected seconds, "
+            f"not milliseconds; if it is meant, say --rate {rate:.4g}"
+        )
     if len(gaps):
         at = gaps[0] + 1
         raise UserError(
