@@ -51,7 +51,7 @@ class GestureConfig(TrainConfig, TableConfig):
     """Highest learning rate of AdamW, after warm-up and before the cosine decay."""
     average: float = 0.99
     """Momentum of the running average of the weights that is validated and kept; 0 is off."""
-    members: int = 3
+    members: int = 2
     """Networks that are trained one after the other, their probabilities averaged."""
     hop: int = 5
     """Frames in one step of the recurrence; a causal model takes lookahead + 1 at most."""
