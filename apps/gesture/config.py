@@ -9,7 +9,7 @@ import tyro
 from common.config import TrainConfig
 from common.errors import UserError
 
-Smoothing = Literal["none", "minimum", "viterbi"]
+Smoothing = Literal["none", "minimum", "viterbi", "filter"]
 Fold = Literal["0", "1", "2", "3", "4", "all"]
 
 
@@ -81,8 +81,9 @@ class GestureConfig(TrainConfig, TableConfig):
     """When epochs are chosen, train anew on training and validation subjects together."""
     smoothing: Smoothing | None = None
     """Of the labels afterwards: minimum removes segments shorter than --shortest; viterbi finds
-    the likeliest sequence under the transitions of the training part. Both need the whole
-    stream. Default: viterbi; none with --causal."""
+    the likeliest sequence under the transitions of the training part; both need the whole
+    stream. filter weighs each frame against the past alone. Default: viterbi; filter with
+    --causal."""
     shortest: float = 1.0
     """Seconds that a segment must last under --smoothing minimum."""
 
@@ -97,7 +98,7 @@ class GestureConfig(TrainConfig, TableConfig):
             self.require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("lookahead", "rotation", "pose", "amplitude", "scaling", "warp", "noise"):
             self.require(name, getattr(self, name) >= 0, "at least 0")
-        if self.causal and self.smoothing not in (None, "none"):
+        if self.causal and self.smoothing in ("minimum", "viterbi"):
             raise UserError(
                 f"--smoothing {self.smoothing} with --causal: it looks at the whole stream; drop "
                 f"one of them"
@@ -106,7 +107,7 @@ class GestureConfig(TrainConfig, TableConfig):
     @property
     def smooths(self) -> Smoothing:
         """The smoothing in force: what arrives live can't be smoothed with what comes later."""
-        return self.smoothing or ("none" if self.causal else "viterbi")
+        return self.smoothing or ("filter" if self.causal else "viterbi")
 
     @property
     def frames_a_step(self) -> int:
