@@ -45,7 +45,7 @@ class GestureConfig(TrainConfig, TableConfig):
     """Frames after a frame that a causal model waits for before it labels it."""
     layers: int = 2
     """Recurrent layers on top of each other."""
-    batch_size: int = 12
+    batch_size: int = 8
     """Pieces of streams in one optimiser step."""
     learning_rate: float = 3e-3
     """Highest learning rate of AdamW, after warm-up and before the cosine decay."""
@@ -57,7 +57,7 @@ class GestureConfig(TrainConfig, TableConfig):
     """Frames in one step of the recurrence; a causal model takes lookahead + 1 at most."""
     width: int = 64
     """Width of the convolutions in front of the recurrence."""
-    piece: float = 60.0
+    piece: float = 40.0
     """Seconds of a training piece, at most those of the longest stream. In a long one a label is
     told by comparison with others of the same subject; lower it to save memory."""
     dropout: float = 0.3

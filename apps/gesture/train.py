@@ -12,6 +12,9 @@ from apps.gesture.config import GestureConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
+SHOWN = 10
+"""So many times in a training TensorBoard gets pictures."""
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -92,7 +95,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
         part: Pieces(found, length, how, config.batch_size, config.seed)
         for part, found in {"train": parts["train"], "both": both}.items()
     }
-    epochs = training.epochs_for(config, pieces["train"].steps, least=3, least_steps=400)
+    epochs = training.epochs_for(config, pieces["train"].steps, least=3, least_steps=1000)
     report.begin(corpus, parts)
     report.plan(config, epochs, pieces["train"].steps, rate, run.path)
 
@@ -118,12 +121,12 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
         def validate(step: int) -> dict[str, float]:
             said = probabilities_of(answer, fixed["validation"])
             labels = [p.argmax(axis=1) for p in said]
-            counts = metrics.confusion(fixed["validation"], labels, len(classes))
-            board.figure("confusion", confusion_matrix(counts, classes), step)
-            shown = plots.bands(
-                fixed["validation"][0], {"network": labels[0]}, classes, corpus.channels, rate
-            )
-            board.figure("bands", shown, step)
+            if step // pieces[part].steps % max(1, epochs // SHOWN) == 0:
+                counts = metrics.confusion(fixed["validation"], labels, len(classes))
+                board.figure("confusion", confusion_matrix(counts, classes), step)
+                rows = {"network": labels[0]}
+                shown = plots.bands(fixed["validation"][0], rows, classes, corpus.channels, rate)
+                board.figure("bands", shown, step)
             found = metrics.scores(fixed["validation"], labels, rate, config.waits)
             loss = metrics.log_loss(fixed["validation"], said)
             return {"loss": loss, **{k: found[k] for k in ("frame_accuracy", "segmental_f1_50")}}
@@ -133,7 +136,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
                 network,
                 objectives.labelling(network),
                 config,
-                steps=epochs * pieces[part].steps,
+                steps=(best or epochs) * pieces[part].steps,
                 strategy=strategy,
             ),
             dataclasses.replace(pieces[part], seed=seed),
