@@ -13,7 +13,7 @@ TRAIN, PREDICT, EVALUATE = (f"apps.gesture.{name}" for name in ("train", "predic
 RATE = 20.0
 CLASSES = ("circle", "rest", "shake")
 SMALL: list[object] = ["--units", 8, "--width", 8, "--layers", 1, "--epochs", 1, "--piece", 4]
-SMALL += ["--batch-size", 8, "--lookahead", 8, "--hop", 3, "--learning-rate", 0.02]
+SMALL += ["--members", 2, "--batch-size", 8, "--lookahead", 8, "--hop", 3, "--learning-rate", 0.02]
 _FOLDER = tempfile.TemporaryDirectory(prefix="gesture-")
 
 

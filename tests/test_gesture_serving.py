@@ -22,14 +22,17 @@ HOP, LOOKAHEAD = 3, 8
 
 
 def serving(**settings: Any) -> Serving:
-    """Of a causal network with random weights everywhere."""
-    asked = {"units": 5, "width": 6, "hop": HOP, "lookahead": LOOKAHEAD, "causal": True, **settings}
+    """Of causal networks (two, unless `settings` say otherwise), random weights everywhere."""
+    asked = {"units": 5, "width": 6, "hop": HOP, "lookahead": LOOKAHEAD, "causal": True}
+    config = GestureConfig(**{"members": 2, **asked, **settings})
     keras.utils.set_random_seed(0)
-    network = model.build(GestureConfig(**asked), FRAMES.reshape(-1, 4), len(CLASSES))
     random = np.random.default_rng(1)
-    for weight in network.trainable_variables:
-        weight.assign(weight.value + random.normal(0, 0.3, weight.shape))
-    return Serving(network, CLASSES)
+    networks = []
+    for member in range(config.members):
+        networks.append(model.build(config, FRAMES.reshape(-1, 4), len(CLASSES), member))
+        for weight in networks[-1].trainable_variables:
+            weight.assign(weight.value + random.normal(0, 0.3, weight.shape))
+    return Serving(networks, CLASSES)
 
 
 def whole(exported: Serving, frames: np.ndarray = FRAMES) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def exported() -> Serving:
 @pytest.fixture(scope="module")
 def path(exported: Serving, tmp_path_factory: Any) -> Path:
     path = tmp_path_factory.mktemp("export") / "1"
-    export.write([exported.network], exported.signatures(), path)
+    export.write(exported.networks, exported.signatures(), path)
     return path
 
 
@@ -114,6 +117,14 @@ def test_a_stream_shorter_than_the_look_ahead_is_answered_at_its_end(
     assert all(row.shape[1] == 0 for row in steps[:-1])
     assert_allclose(steps[-1], whole(exported, frames)["probabilities"], rtol=1e-5, atol=1e-6)
     assert steps[-1].shape == (2, time, len(CLASSES))
+
+
+def test_several_networks_answer_the_mean_of_their_probabilities() -> None:
+    both = serving()
+    alone = [whole(Serving([network], CLASSES)) for network in both.networks]
+    first, second = (answer["probabilities"].numpy() for answer in alone)
+    assert np.abs(first - second).max() > 0.1
+    assert_allclose(whole(both)["probabilities"], (first + second) / 2, rtol=1e-5, atol=1e-6)
 
 
 def test_an_empty_chunk_changes_nothing(exported: Serving) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from apps.gesture.smoothing import (
+    Filter,
     learned_transitions,
     segments,
     smoothed,
@@ -131,6 +132,35 @@ def test_what_is_left_lasts_long_enough(labels: list[int], shortest: int, seed: 
     assert {label for label, _, _ in found} <= set(labels)
 
 
+# Filter
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_filter_believes_what_the_sum_over_all_pasts_says(seed: int) -> None:
+    probabilities, moves = chances(6, 3, seed)
+    weigh = Filter(moves)
+    for last in range(6):
+        label = weigh(probabilities[last])
+        chance = np.zeros(3)
+        for y in product(range(3), repeat=last + 1):
+            chance[y[-1]] += np.exp(reference.path_score(y, probabilities, moves))
+        assert_allclose(weigh.belief, chance / chance.sum(), rtol=1e-9)
+        assert label == chance.argmax()
+
+
+def test_a_filter_changes_its_mind_when_the_odds_have_turned() -> None:
+    stays = np.array([[0.99, 0.01], [0.01, 0.99]])
+    frames = np.array([[0.9, 0.1]] * 3 + [[0.4, 0.6]] * 30)
+    odds, wanted = 9.0, [0]
+    for first, second in frames[1:]:
+        odds = first / second * (0.99 * odds + 0.01) / (0.01 * odds + 0.99)
+        wanted.append(int(odds < 1))
+    labels = smoothed(frames, "filter", stays, 0)
+    assert_array_equal(labels, wanted)
+    assert wanted.index(1) > 8  # the frames alone would turn at 3
+    assert labels.dtype == np.int32
+
+
 # All of them
 
 
@@ -149,10 +179,12 @@ def test_each_way_to_smooth_is_its_own() -> None:
     assert_array_equal(minimum, without_short(plain, probabilities, 4))
     likeliest = smoothed(probabilities, "viterbi", moves, 4)
     assert_array_equal(likeliest, viterbi(probabilities, moves))
-    assert len({labels.tobytes() for labels in (plain.astype(np.int32), minimum, likeliest)}) == 3
+    weighed = smoothed(probabilities, "filter", moves, 4)
+    ways = (plain.astype(np.int32), minimum, likeliest, weighed)
+    assert len({labels.tobytes() for labels in ways}) == 4
     assert minimum.dtype == likeliest.dtype == np.int32
 
 
-@pytest.mark.parametrize("how", ["none", "minimum", "viterbi"])
+@pytest.mark.parametrize("how", ["none", "minimum", "viterbi", "filter"])
 def test_a_stream_without_frames_has_no_labels(how: str) -> None:
     assert len(smoothed(np.zeros((0, 3)), how, np.full((3, 3), 1 / 3), 4)) == 0  # type: ignore[arg-type]

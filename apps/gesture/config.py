@@ -9,7 +9,7 @@ import tyro
 from common.config import TrainConfig
 from common.errors import UserError
 
-Smoothing = Literal["none", "minimum", "viterbi"]
+Smoothing = Literal["none", "minimum", "viterbi", "filter"]
 Fold = Literal["0", "1", "2", "3", "4", "all"]
 
 
@@ -45,26 +45,29 @@ class GestureConfig(TrainConfig, TableConfig):
     """Frames after a frame that a causal model waits for before it labels it."""
     layers: int = 2
     """Recurrent layers on top of each other."""
-    batch_size: int = 32
+    batch_size: int = 8
     """Pieces of streams in one optimiser step."""
     learning_rate: float = 3e-3
     """Highest learning rate of AdamW, after warm-up and before the cosine decay."""
     average: float = 0.99
     """Momentum of the running average of the weights that is validated and kept; 0 is off."""
+    members: int = 2
+    """Networks that are trained one after the other, their probabilities averaged."""
     hop: int = 5
     """Frames in one step of the recurrence; a causal model takes lookahead + 1 at most."""
     width: int = 64
     """Width of the convolutions in front of the recurrence."""
-    piece: float = 20.0
-    """Seconds of a training piece. Raise it where labels last longer."""
+    piece: float = 40.0
+    """Seconds of a training piece, at most those of the longest stream. In a long one a label is
+    told by comparison with others of the same subject; lower it to save memory."""
     dropout: float = 0.3
     """Rate of dropout before, between and after the recurrent layers."""
-    rotation: float = 12.0
+    rotation: float = 20.0
     """Augmentation: deviation of the angle that the sensor is turned by, in degrees. For
     channels that are named as vectors (ax, ay, az)."""
-    pose: float = 8.0
+    pose: float = 15.0
     """Augmentation: the same, anew for each bout."""
-    amplitude: float = 0.25
+    amplitude: float = 0.3
     """Augmentation: deviation of the logarithm of how far each bout moves about its mean."""
     scaling: float = 0.1
     """Augmentation: deviation of the logarithm of each channel's gain."""
@@ -78,14 +81,15 @@ class GestureConfig(TrainConfig, TableConfig):
     """When epochs are chosen, train anew on training and validation subjects together."""
     smoothing: Smoothing | None = None
     """Of the labels afterwards: minimum removes segments shorter than --shortest; viterbi finds
-    the likeliest sequence under the transitions of the training part. Both need the whole
-    stream. Default: viterbi; none with --causal."""
+    the likeliest sequence under the transitions of the training part; both need the whole
+    stream. filter weighs each frame against the past alone. Default: viterbi; filter with
+    --causal."""
     shortest: float = 1.0
     """Seconds that a segment must last under --smoothing minimum."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("hop", "width", "piece", "shortest"):
+        for name in ("members", "hop", "width", "piece", "shortest"):
             self.require(name, getattr(self, name) > 0, "above 0")
         for name in ("rate", "resample"):
             value = getattr(self, name)
@@ -94,7 +98,7 @@ class GestureConfig(TrainConfig, TableConfig):
             self.require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("lookahead", "rotation", "pose", "amplitude", "scaling", "warp", "noise"):
             self.require(name, getattr(self, name) >= 0, "at least 0")
-        if self.causal and self.smoothing not in (None, "none"):
+        if self.causal and self.smoothing in ("minimum", "viterbi"):
             raise UserError(
                 f"--smoothing {self.smoothing} with --causal: it looks at the whole stream; drop "
                 f"one of them"
@@ -103,7 +107,7 @@ class GestureConfig(TrainConfig, TableConfig):
     @property
     def smooths(self) -> Smoothing:
         """The smoothing in force: what arrives live can't be smoothed with what comes later."""
-        return self.smoothing or ("none" if self.causal else "viterbi")
+        return self.smoothing or ("filter" if self.causal else "viterbi")
 
     @property
     def frames_a_step(self) -> int:

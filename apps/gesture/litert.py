@@ -21,7 +21,7 @@ def write(serving: Serving, folder: Path) -> dict[str, int]:
     sizes = {}
     with tempfile.TemporaryDirectory() as place:
         saved = Path(place) / "1"
-        export.write([serving.network], {"serving_default": serving.hop_signature()}, saved)
+        export.write(serving.networks, {"serving_default": serving.hop_signature()}, saved)
         for name, file in FILES.items():
             converter = tf.lite.TFLiteConverter.from_saved_model(
                 str(saved), signature_keys=["serving_default"]

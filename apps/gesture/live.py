@@ -13,6 +13,7 @@ import tensorflow as tf
 from apps.gesture import schema as schemas
 from apps.gesture import tables
 from apps.gesture.config import TableConfig
+from apps.gesture.smoothing import Filter
 from common.errors import UserError
 
 STDIN = Path("stdin")  # as errors name it
@@ -29,10 +30,11 @@ def follow(model: Any, schema: Mapping[str, Any], like: TableConfig) -> None:
     rows = rows_of(sys.stdin)
     times: deque[str] = deque()
     classes, last = schema["classes"], -1
+    weigh = Filter(np.array(schema["transitions"])) if schema["smoothing"] == "filter" else None
     arriving = clocked(frames_of(rows, schema, like), schema["rate"])
     for probabilities in answers(model, arriving, times):
         time = times.popleft()
-        label = int(probabilities.argmax())
+        label = weigh(probabilities) if weigh else int(probabilities.argmax())
         if label != last:
             print(f"{time}\t{classes[label]}\t{probabilities[label]:.4f}", flush=True)
         last = label

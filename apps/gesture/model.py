@@ -16,6 +16,7 @@ state that comes from the end of the stream. Frames before the first are at the 
 after the last the last one is repeated.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -123,32 +124,51 @@ class Labeller(keras.Model):
             x = self.drop(h, training=training)
         return x, after
 
+    def advance(self, rows: Any, states: States) -> tuple[Any, States]:
+        """One hop, without a loop over time: standardised rows ``[batch, context + hop,
+        channels]`` and the states of each forward layer to logits ``[batch, hop, classes]`` and
+        the states after it."""
+        x = self.front(rows)[:, 0]
+        after: States = []
+        for layer, before in zip(self.forward, states, strict=True):
+            x, own = layer.cell(x, [tf.cast(state, self.compute_dtype) for state in before])
+            after.append(list(own))
+        return self.frame_logits(x[:, tf.newaxis]), after
+
     def frame_logits(self, h: Any) -> Any:
         """``[batch, n, units]`` to ``[batch, n * hop, classes]``."""
         logits = self.readout(h)
         return tf.reshape(logits, [tf.shape(h)[0], -1, self.classes])
 
 
-def build(config: GestureConfig, values: np.ndarray, classes: int) -> Labeller:
+def build(config: GestureConfig, values: np.ndarray, classes: int, member: int = 0) -> Labeller:
     """A network with its weights made, and the training part's mean and deviation in it.
 
     Args:
         values: frames of the training part, ``[time, channels]``.
         classes: width of the answer.
+        member: its number in an ensemble, for its name.
     """
-    network = Labeller(config, values.shape[1], classes, name="labeller")
+    network = Labeller(config, values.shape[1], classes, name=f"labeller_{member}")
     network(tf.zeros([1, 2 * network.hop, values.shape[1]]))
     network.measure(values)
     return network
 
 
-def compiled(network: Labeller) -> Any:
-    """`network` as a concrete function from frames ``[batch, time, channels]`` and mask
-    ``[batch, time]`` to class probabilities ``[batch, time, classes]``."""
-    frames = tf.TensorSpec([None, None, network.channels], tf.float32)
+def mean(logits: Sequence[Any]) -> Any:
+    r"""What several networks say together, :math:`\frac{1}{M} \sum_m \mathrm{softmax}(y^m)`, from
+    their logits ``[..., classes]``."""
+    said = [tf.nn.softmax(tf.cast(each, tf.float32)) for each in logits]
+    return tf.add_n(said) / len(said)
+
+
+def compiled(networks: Sequence[Labeller]) -> Any:
+    """Networks as one concrete function from frames ``[batch, time, channels]`` and mask
+    ``[batch, time]`` to class probabilities ``[batch, time, classes]``, the mean of theirs."""
+    frames = tf.TensorSpec([None, None, networks[0].channels], tf.float32)
 
     @tf.function(input_signature=[frames, tf.TensorSpec([None, None], tf.bool)])
     def probabilities(frames: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(tf.cast(network(frames, mask, training=False), tf.float32))
+        return mean([network(frames, mask, training=False) for network in networks])
 
     return probabilities.get_concrete_function()

@@ -46,10 +46,12 @@ def plan(config: GestureConfig, epochs: int, steps: int, rate: float, folder: Pa
         how = f"causal, looks {config.waits} frames ({config.waits / rate:.2f} s) ahead"
     else:
         how = "bidirectional"
-    again = "; then as many as were best, with the validation subjects too" if config.refit else ""
+    several = "one network" if config.members == 1 else f"{config.members} networks"
+    again = f"; then {several} for as many as were best, with the validation subjects too"
     print(
-        f"{config.layers} {config.cell} layer(s) of {config.units}, {how}; a step every "
-        f"{config.frames_a_step} frames; at most {epochs} epochs of {steps:,} batches{again}\n"
+        f"{several}, {config.layers} {config.cell} layer(s) of {config.units}, {how}; a step "
+        f"every {config.frames_a_step} frames; at most {epochs} epochs of {steps:,} "
+        f"batches{again if config.refit else ''}\n"
         f"everything goes to {folder}",
         flush=True,
     )

@@ -5,24 +5,25 @@ from typing import Any
 
 import tensorflow as tf
 
-from apps.gesture.model import Labeller, compiled
+from apps.gesture.model import Labeller, States, compiled, mean
 from common.export import Signature
 
 Tensors = dict[str, tf.Tensor]
 
 
 class Serving:
-    """A network's answers; every function can be traced by itself.
+    """The answers of one network, or the mean of several; every function can be traced by itself.
 
     Args:
-        network: of ``build``.
+        networks: of ``build``, alike but for their weights.
         classes: names, in the order of the logits.
     """
 
-    def __init__(self, network: Labeller, classes: Sequence[str]) -> None:
-        self.network = network
+    def __init__(self, networks: Sequence[Labeller], classes: Sequence[str]) -> None:
+        self.networks = tuple(networks)
+        self.network = networks[0]  # for what all have in common: shapes, and the unit
         self.classes = tf.constant(list(classes))
-        self.answer = compiled(network)
+        self.answer = compiled(networks)
 
     def whole(self, inputs: Tensors) -> Tensors:
         """Streams from their first frame to their last.
@@ -88,10 +89,13 @@ class Serving:
         count = (tf.shape(rows)[1] - context) // hop
 
         def some() -> list[Any]:
-            u = network.front(tf.cast(rows[:, : context + count * hop], network.compute_dtype))
-            h, after = network.recur(u, None, self._by_layer(before))
-            said = tf.nn.softmax(tf.cast(network.frame_logits(h), tf.float32))
-            return [said, *(tf.cast(s, tf.float32) for layer in after for s in layer)]
+            complete = tf.cast(rows[:, : context + count * hop], network.compute_dtype)
+            logits, after = [], []
+            for member, states in zip(self.networks, self._by_member(before), strict=True):
+                h, own = member.recur(member.front(complete), None, states)
+                logits.append(member.frame_logits(h))
+                after += [tf.cast(state, tf.float32) for layer in own for state in layer]
+            return [mean(logits), *after]
 
         def none() -> list[Any]:
             return [tf.zeros([tf.shape(rows)[0], 0, network.classes]), *before]
@@ -120,15 +124,14 @@ class Serving:
         z = tf.cast(network.standard(inputs["frames"]), tf.float32)
         rows = tf.concat([inputs["state_recent"], z], axis=1)
         names = list(self._recurrent_states())
-        states = self._by_layer([inputs[name] for name in names])
-        x = network.front(tf.cast(rows, network.compute_dtype))[:, 0]
-        after: list[Any] = []
-        for layer, before in zip(network.forward, states, strict=True):
-            x, own = layer.cell(x, [tf.cast(state, network.compute_dtype) for state in before])
-            after += [tf.cast(state, tf.float32) for state in own]
-        logits = network.frame_logits(x[:, tf.newaxis])
+        before = self._by_member([inputs[name] for name in names])
+        logits, after = [], []
+        for member, states in zip(self.networks, before, strict=True):
+            said, own = member.advance(tf.cast(rows, network.compute_dtype), states)
+            logits.append(said)
+            after += [tf.cast(state, tf.float32) for layer in own for state in layer]
         return {
-            "probabilities": tf.nn.softmax(tf.cast(logits, tf.float32)),
+            "probabilities": mean(logits),
             "state_recent": rows[:, network.hop :],
             **dict(zip(names, after, strict=True)),
         }
@@ -139,16 +142,21 @@ class Serving:
 
     def _recurrent_states(self) -> dict[str, tf.TensorSpec]:
         found = {}
-        for number, layer in enumerate(self.network.forward):
-            sizes = layer.cell.state_size
-            for place, size in enumerate(sizes if isinstance(sizes, list) else [sizes]):
-                name = f"state_{number}_{place}"
-                found[name] = tf.TensorSpec([None, size], tf.float32, name)
+        for member, network in enumerate(self.networks):
+            for number, layer in enumerate(network.forward):
+                sizes = layer.cell.state_size
+                for place, size in enumerate(sizes if isinstance(sizes, list) else [sizes]):
+                    name = f"state_{member}_{number}_{place}"
+                    found[name] = tf.TensorSpec([None, size], tf.float32, name)
         return found
 
-    def _by_layer(self, states: Sequence[Any]) -> list[list[Any]]:
-        each = len(states) // len(self.network.forward)
-        return [list(states[n : n + each]) for n in range(0, len(states), each)]
+    def _by_member(self, states: Sequence[Any]) -> list[States]:
+        each = len(states) // len(self.networks)
+        layers = len(self.network.forward)
+        return [
+            [list(states[n : n + each // layers]) for n in range(m, m + each, each // layers)]
+            for m in range(0, len(states), each)
+        ]
 
     def signatures(self) -> dict[str, Signature]:
         """What ``common.export.write`` writes: ``serving_default`` and, of a causal model,

@@ -1,5 +1,5 @@
-"""Labels of whole streams out of probabilities: as they are, without short segments, or as the
-likeliest sequence. Imports no TensorFlow."""
+"""Labels of streams out of probabilities: as they are, without short segments, as the likeliest
+sequence, or as the past makes them likely. Imports no TensorFlow."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -19,8 +19,8 @@ def smoothed(
 
     Args:
         probabilities: ``[time, classes]``.
-        how: none, minimum or viterbi.
-        transitions: of ``learned_transitions``; for viterbi.
+        how: none, minimum, viterbi or filter.
+        transitions: of ``learned_transitions``; for viterbi and filter.
         shortest: frames; for minimum.
 
     Returns:
@@ -28,6 +28,9 @@ def smoothed(
     """
     if how == "viterbi" and len(probabilities):
         return viterbi(probabilities, transitions)
+    if how == "filter":
+        weigh = Filter(transitions)
+        return np.array([weigh(frame) for frame in probabilities], np.int32)
     labels = probabilities.argmax(axis=1).astype(np.int32)
     if how == "minimum":
         return without_short(labels, probabilities, shortest)
@@ -82,6 +85,32 @@ def learned_transitions(streams: Sequence[np.ndarray], classes: int) -> np.ndarr
         known = (here >= 0) & (after >= 0)
         np.add.at(counts, (here[known], after[known]), 1)
     return counts / counts.sum(axis=1, keepdims=True)
+
+
+class Filter:
+    r"""The label that is likeliest after the frames so far, one frame after the other (the
+    forward algorithm, Rabiner 1989):
+
+    .. math:: \alpha_t(j) \propto p_t(j) \sum_i \alpha_{t-1}(i) A_{ij}, \qquad
+        \alpha_0(j) \propto p_0(j) .
+
+    A label changes only when what speaks for the new one outweighs how seldom labels change.
+
+    Args:
+        transitions: A, of ``learned_transitions``, ``[classes, classes]``.
+    """
+
+    def __init__(self, transitions: np.ndarray) -> None:
+        self.transitions = np.maximum(transitions, LEAST)
+        self.belief: np.ndarray | None = None
+
+    def __call__(self, probabilities: np.ndarray) -> int:
+        """The label of the next frame, from its probabilities ``[classes]``."""
+        belief = np.maximum(probabilities, LEAST)
+        if self.belief is not None:
+            belief = belief * (self.belief @ self.transitions)
+        self.belief = belief / belief.sum()
+        return int(self.belief.argmax())
 
 
 def viterbi(probabilities: np.ndarray, transitions: np.ndarray) -> np.ndarray:

@@ -12,6 +12,9 @@ from apps.gesture.config import GestureConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
+SHOWN = 10
+"""So many times in a training TensorBoard gets pictures."""
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -86,11 +89,13 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
         config.channel_drop,
     )
     length = max(1, round(config.piece * rate))
+    if not corpus.isolated:  # nothing is gained by pieces that are longer than any stream
+        length = min(length, max(len(stream) for stream in parts["train"].streams))
     pieces = {
         part: Pieces(found, length, how, config.batch_size, config.seed)
         for part, found in {"train": parts["train"], "both": both}.items()
     }
-    epochs = training.epochs_for(config, pieces["train"].steps, least=3, least_steps=400)
+    epochs = training.epochs_for(config, pieces["train"].steps, least=3, least_steps=1000)
     report.begin(corpus, parts)
     report.plan(config, epochs, pieces["train"].steps, rate, run.path)
 
@@ -98,29 +103,30 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     # as many epochs as were best.
     started = time.perf_counter()
 
-    def fit(part: str, best: int | None = None) -> tuple[Any, Any]:
-        training.reseed(config, 0)
+    def fit(member: int, part: str, best: int | None = None) -> tuple[Any, Any]:
+        seed = training.reseed(config, member)
         rows = np.concatenate([stream.values for stream in pieces[part].corpus.streams])
         with strategy.scope():
-            network = model.build(config, rows, len(classes))
+            network = model.build(config, rows, len(classes), member)
         if config.init_from is not None:
             training.start_from(network, config.init_from)
             network.measure(rows)
         if not run.config.exists():  # from here on there is something to keep
             runs.start(run, "gesture", config)
-        board = Monitor(run.tensorboard / part)
-        answer = model.compiled(network)
+        name = f"{part}_{member}"
+        board = Monitor(run.tensorboard / name)
+        answer = model.compiled([network])
         board.graph(answer)
 
         def validate(step: int) -> dict[str, float]:
             said = probabilities_of(answer, fixed["validation"])
             labels = [p.argmax(axis=1) for p in said]
-            counts = metrics.confusion(fixed["validation"], labels, len(classes))
-            board.figure("confusion", confusion_matrix(counts, classes), step)
-            shown = plots.bands(
-                fixed["validation"][0], {"network": labels[0]}, classes, corpus.channels, rate
-            )
-            board.figure("bands", shown, step)
+            if step // pieces[part].steps % max(1, epochs // SHOWN) == 0:
+                counts = metrics.confusion(fixed["validation"], labels, len(classes))
+                board.figure("confusion", confusion_matrix(counts, classes), step)
+                rows = {"network": labels[0]}
+                shown = plots.bands(fixed["validation"][0], rows, classes, corpus.channels, rate)
+                board.figure("bands", shown, step)
             found = metrics.scores(fixed["validation"], labels, rate, config.waits)
             loss = metrics.log_loss(fixed["validation"], said)
             return {"loss": loss, **{k: found[k] for k in ("frame_accuracy", "segmental_f1_50")}}
@@ -130,33 +136,43 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
                 network,
                 objectives.labelling(network),
                 config,
-                steps=epochs * pieces[part].steps,
+                steps=(best or epochs) * pieces[part].steps,
                 strategy=strategy,
             ),
-            pieces[part],
+            dataclasses.replace(pieces[part], seed=seed),
             epochs=best or epochs,
             validate=None if best else validate,
             monitor="frame_accuracy",
-            weights=run.weights(),
-            history=run.history() if part == "train" else run.path / "history_refit.csv",
+            weights=run.weights(member),
+            history=run.history(member) if part == "train" else run.path / f"history_{name}.csv",
             board=board,
-            label=f"fold {config.fold}" + (", refit" if best else ""),
+            label=f"fold {config.fold}, network {member + 1}" + (", refit" if best else ""),
         )
         return network, fitted
 
-    network, fitted = fit("train")
+    def fit_several(members: int, part: str, best: int | None = None) -> tuple[list[Any], Any]:
+        found = []
+        for member in range(members):
+            found.append(fit(member, part, best))
+            if found[-1][1].interrupted:
+                break
+        networks, fits = zip(*found, strict=True)
+        return list(networks), fits[0]
+
+    networks, fitted = fit_several(1 if config.refit else config.members, "train")
     transitions = learned_transitions([s.labels for s in fixed["train"]], len(classes))
     written = schema.make(config, corpus, parts, transitions)
-    said = probabilities_of(model.compiled(network), fixed["validation"])
+    said = probabilities_of(model.compiled(networks), fixed["validation"])
     labels = labels_of(said, written)
     validation = metrics.scores(fixed["validation"], labels, rate, config.waits)
     if config.refit and fitted.best_epoch and not fitted.interrupted:
-        network, _ = fit("both", best=fitted.best_epoch)
+        networks, _ = fit_several(config.members, "both", best=fitted.best_epoch)
     seconds = time.perf_counter() - started
 
-    # Evaluate: the network and what a sceptic would use instead, on the same streams.
+    # Evaluate: the networks and what a sceptic would use instead, on the same streams.
     test = fixed["test"]
-    said = probabilities_of(model.compiled(network), test)
+    answer = model.compiled(networks)
+    said = probabilities_of(answer, test)
     labels = labels_of(said, written)
     print("fitting the baselines ...", flush=True)
     known = streams.fixed_streams(both if config.refit else parts["train"])
@@ -171,7 +187,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
         "fold": config.fold,
         "causal": config.causal,
         "cell": config.cell,
-        "parameters": network.count_params(),
+        "parameters": sum(network.count_params() for network in networks),
         "train_seconds": seconds,
         "validation": validation,
         "test": compared.pop(f"{config.cell} network"),
@@ -189,12 +205,12 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     save_training(fitted.history, fitted.gradient_flow, run.plots, "frame_accuracy")
 
     # Export, and ask the export the same in a process that knows only TensorFlow.
-    exported = serving.Serving(network, classes)
-    export.write([network], exported.signatures(), run.export)
+    exported = serving.Serving(networks, classes)
+    export.write(networks, exported.signatures(), run.export)
     if config.causal:
         result["litert_bytes"] = litert.write(exported, run.export.parent / "litert")
     begun = dataclasses.replace(test[0], values=test[0].values[: report.CHECKED])
-    expected = probabilities_of(model.compiled(network), [begun])[0]
+    expected = probabilities_of(answer, [begun])[0]
     result["export_difference"] = report.check_export(run.export, begun, expected)
     runs.write_json(run.path / "schema.json", written)
     runs.write_json(run.metrics, result)
