@@ -23,6 +23,8 @@ class Utterance:
     text: str
     speaker: str = ""
     """Empty where nobody said."""
+    accent: str = ""
+    """Likewise."""
 
     @property
     def seconds(self) -> float:
