@@ -10,7 +10,7 @@ from scipy import stats
 from apps.speech.utterances import Utterance
 
 SPEAKERS = 8
-"""From so many speakers on, intervals are over speakers: one speaker's errors are not independent."""
+"""From so many speakers on, intervals are over speakers: the errors of one hang together."""
 Scores = dict[str, float]
 
 
@@ -113,11 +113,10 @@ def by_length(utterances: Sequence[Utterance], texts: Sequence[str]) -> dict[int
     """``wer`` of the utterances of each number of words."""
     found = counts([u.text for u in utterances], texts, "words")
     lengths = found["said"].astype(int)
+    rows = {int(n): lengths == n for n in np.unique(lengths)}
     return {
-        int(n): float(
-            found["errors"][lengths == n].sum() / max(1, found["said"][lengths == n].sum())
-        )
-        for n in np.unique(lengths)
+        n: float(found["errors"][own].sum() / max(1, found["said"][own].sum()))
+        for n, own in rows.items()
     }
 
 

@@ -64,7 +64,7 @@ class Recogniser(keras.Model):
         super().__init__(autocast=False, **kwargs)  # a waveform in half precision is noise
         self.settings, self.symbols, self.hop = config, symbols, config.hop
         self.context = self.hop * sum(hops - 1 for hops in BACK)
-        self.log_mel = features.LogMel(config.mels, dtype="float32")
+        self.log_mel = features.LogMel(config.mels)
         self.mean = self._constant("mean", "zeros")
         self.deviation = self._constant("deviation", "ones")
         self.augment = features.SpecAugment(

@@ -40,19 +40,20 @@ class Serving:
 
         Returns:
             ``text`` and ``confidence`` ``[batch]``: how likely the network finds that text, from
-            0 to 1.
+            0 to 1; ``ids`` ``[batch, length]``, its symbols, padded by 0.
         """
         encoded = self.network((inputs["waveform"], inputs["length"]), training=False)
         texts, log_p = greedy(self.network, encoded)
-        return {"text": self.text(texts), "confidence": tf.exp(tf.minimum(log_p, 0.0))}
+        confidence = tf.exp(tf.minimum(log_p, 0.0))
+        return {"text": self.text(texts), "confidence": confidence, "ids": texts.ids}
 
     def hear(self, inputs: Tensors) -> Tensors:
         """What a beam search goes by. Inputs as of ``whole``.
 
         Returns:
-            ``steps`` ``[batch]``, of each recording; ``log_p`` ``[batch, time, symbols + 1]``, of CTC, the
-            blank first; ``states`` ``[batch, time, width]``, of the encoder. What is not there
-            with the network's decoder is left out.
+            ``steps`` ``[batch]``, of each recording; ``log_p`` ``[batch, time, symbols + 1]``, of
+            CTC, the blank first; ``states`` ``[batch, time, width]``, of the encoder. What the
+            network's decoder does not use is left out.
         """
         encoded = self.network((inputs["waveform"], inputs["length"]), training=False)
         found = {"steps": encoded.lengths}
@@ -205,8 +206,8 @@ class Serving:
         return [list(states[n : n + each]) for n in range(0, len(states), each)]
 
     def signatures(self) -> dict[str, Signature]:
-        """What ``common.export.write`` writes: ``serving_default`` and ``hear``; ``say`` where there
-        is an attention decoder; ``start``, ``step`` and ``finish`` of a causal model."""
+        """What ``common.export.write`` writes: ``serving_default`` and ``hear``; ``say`` where
+        there is an attention decoder; ``start``, ``step`` and ``finish`` of a causal model."""
         waveform = tf.TensorSpec([None, None], tf.float32, "waveform")
         sound = [{"waveform": waveform, "length": tf.TensorSpec([None], tf.int32, "length")}]
         found: dict[str, Signature] = {

@@ -5,14 +5,15 @@ short spikes; a word is taken to last from where its sound begins to where it en
 quietest step between its spikes and the next word's, without the silence about it.
 
 CTC's steps are independent given the sound, so with :math:`J_u` the steps nearer to symbol u's
-spike than to its neighbours', the chance that u was said at all in its place, and that all symbols of
-a word were, is
+spike than to its neighbours', the chance that u was said at all in its place, and that all symbols
+of a word were, is
 
 .. math:: c_u = 1 - \prod_{j \in J_u} (1 - p_j(y_u)), \qquad c_w = \prod_{u \in w} c_u .
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -73,9 +74,7 @@ def chances(log_p: np.ndarray, ids: Sequence[int], spans: np.ndarray) -> np.ndar
     middles = (spans[:-1, 1] + spans[1:, 0] + 1) / 2
     edges = np.concatenate([[0], np.ceil(middles), [len(log_p)]]).astype(int)
     found = []
-    for symbol, (begin, end), (first, last) in zip(
-        ids, zip(edges[:-1], edges[1:], strict=True), spans, strict=True
-    ):
+    for symbol, (begin, end), (first, last) in zip(ids, pairwise(edges), spans, strict=True):
         here = log_p[min(begin, first) : max(end, last + 1), symbol]
         found.append(1 - np.prod(1 - np.exp(np.minimum(here, 0.0))))
     return np.array(found)
@@ -133,12 +132,12 @@ def sounding(spikes: np.ndarray, loud: np.ndarray) -> list[tuple[int, int]]:
         return []
     audible = loud > loud.max() - SILENT
     edges = [0]
-    for (_, last), (first, _) in zip(spikes[:-1], spikes[1:], strict=True):
+    for (_, last), (first, _) in pairwise(spikes):
         between = loud[last : first + 1]
         edges.append(int(last + between.argmin()) if first > last else int(first))
     edges.append(len(loud))
     found = []
-    for (first, last), begin, end in zip(spikes, edges[:-1], edges[1:], strict=True):
+    for (first, last), (begin, end) in zip(spikes, pairwise(edges), strict=True):
         before = np.flatnonzero(audible[begin:first])
         after = np.flatnonzero(audible[last + 1 : end])
         starts = begin + int(before[0]) if len(before) else int(first)
