@@ -197,7 +197,7 @@ def named(config: DataConfig) -> dict[str, list[Utterance]]:
     reader = Reader(builder.info.features, config)
     catalogue.prepare(builder, config.dataset)
     if packaged:
-        _say_if_flite_came(builder)
+        say_if_flite_came(builder)
     splits: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
     for part in sorted(builder.info.splits):
         split = next((split for mark, split in PARTS.items() if part.startswith(mark)), "train")
@@ -220,7 +220,7 @@ def _check_generator(builder: Any) -> None:
         )
 
 
-def _say_if_flite_came(builder: Any) -> None:
+def say_if_flite_came(builder: Any) -> None:
     if not builder.info.metadata.get("flite") and ctypes.util.find_library("flite"):
         print(
             f"{builder.data_dir}: made before flite was installed; remove the folder to have its "

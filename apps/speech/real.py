@@ -58,7 +58,8 @@ def _prompts() -> list[Utterance]:
     found = []
     for line in gzip.decompress(listed.read_bytes()).decode("utf-8", "replace").splitlines():
         name, colon, text = line.partition(":")
-        if not colon or name.startswith(";") or "[" in text:  # sounds, not speech, in brackets
+        no_speech = name.startswith((";", "silence")) or "[" in text  # [beep]
+        if not colon or no_speech:
             continue
         path = next((p for s in (".g722", ".wav") if (p := folder / f"{name}{s}").is_file()), None)
         words = plain(re.sub(r"\d", lambda figure: f" {_word(figure[0])} ", text))

@@ -33,7 +33,7 @@ COLUMNS = ("path", "text", "speaker", "accent", "split")
 LONGEST_STRING = 7  # digits
 FLITE_SHARE = 0.25  # of the training utterances, where flite is installed
 MANNERS = 16  # of a flite voice, so that words can be said once and strung together often
-SILENT = 0.01  # of the peak: quieter ends are cut off
+SILENT = 0.003  # of the peak: quieter ends are cut off
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Manner:
     liveliness: float
     """0 (monotonous) to 1."""
     gap: float = 0.0
-    """Seconds between words, beyond what is natural."""
+    """Seconds between words beyond what is natural, about: a slow voice makes more of it."""
 
 
 class Voice(Protocol):
