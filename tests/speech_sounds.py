@@ -24,11 +24,16 @@ def manifest(folder: Path, rows: Sequence[Mapping[str, str]], name: str = "manif
     return path
 
 
+def word(number: int) -> str:
+    """Another one for each number, all of the same two letters."""
+    return f"{number:05b}".replace("0", "a").replace("1", "b")
+
+
 def recordings(folder: Path, count: int, text: str = "say {}") -> list[dict[str, str]]:
     """So many sound files of one second and a bit each, and the rows that name them."""
     rows = []
     for number in range(count):
         name = f"{number}.wav"
         soundfile.write(folder / name, tones(1 + number / 10, frequency=200 + 50 * number), 16_000)
-        rows.append({"path": name, "text": text.format("abcdefghijklmnop"[number])})
+        rows.append({"path": name, "text": text.format(word(number))})
     return rows

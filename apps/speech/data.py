@@ -20,7 +20,7 @@ from apps.speech import manifest, real
 from apps.speech.alphabet import Alphabet
 from apps.speech.config import DataConfig
 from apps.speech.grammar import DIGIT_WORDS, GRAMMARS
-from apps.speech.intake import SPLITS, Intake, corpus, parted, worded
+from apps.speech.intake import SPLITS, Intake, completed, corpus, worded
 from apps.speech.utterances import RATE, Corpus, Utterance, int16, seconds
 from common import catalogue
 from common.errors import UserError
@@ -163,7 +163,7 @@ def to_score(config: DataConfig, alphabet: Alphabet) -> tuple[tuple[Utterance, .
     elif config.dataset in REAL:
         found = list(load_test(config.dataset))
     else:
-        found = named(config)["test"]
+        found = list(completed(named(config))["test"])
     kept = intake.kept(found, config, alphabet)
     if not kept:
         where = config.data or f"--dataset {config.dataset}"
@@ -184,7 +184,7 @@ def load_test(name: str) -> tuple[Utterance, ...]:
 
 
 def named(config: DataConfig) -> dict[str, list[Utterance]]:
-    """The splits of a packaged task, or of a speech set of the TFDS catalogue.
+    """The splits of a packaged task, or those that a speech set of the TFDS catalogue has.
 
     Raises:
         UserError: for an unknown name, or a dataset that can't be prepared or has other features.
@@ -198,16 +198,11 @@ def named(config: DataConfig) -> dict[str, list[Utterance]]:
     catalogue.prepare(builder, config.dataset)
     if packaged:
         say_if_flite_came(builder)
-    splits: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
+    splits: dict[str, list[Utterance]] = {}
     for part in sorted(builder.info.splits):
         split = next((split for mark, split in PARTS.items() if part.startswith(mark)), "train")
-        room = config.hours * 3600 - seconds(splits[split])
-        splits[split] += reader.read(builder, part, room)
-    if not splits["test"]:
-        return parted(splits["train"])
-    if not splits["validation"]:
-        made = parted(splits["train"])
-        splits |= {"train": [*made["train"], *made["test"]], "validation": made["validation"]}
+        found = splits.setdefault(split, [])
+        found += reader.read(builder, part, config.hours * 3600 - seconds(found))
     return splits
 
 

@@ -95,13 +95,17 @@ def corpus(
 ) -> Corpus:
     """Utterances that can be used, in the alphabet of those to learn from.
 
+    Args:
+        splits: the utterances of each; those that are not among them are set aside from the
+            training split.
+
     Raises:
         UserError: if a split is left empty; and under ``--strict`` for the first that can't be
             used.
     """
-    kept = {split: intake.kept(splits[split], config) for split in SPLITS}
-    alphabet = _alphabet(kept["train"], config, name)
-    kept = {split: intake.kept(kept[split], config, alphabet) for split in SPLITS}
+    heard = completed({split: intake.kept(splits[split], config) for split in splits})
+    alphabet = _alphabet(heard["train"], config, name)
+    kept = {split: intake.kept(heard[split], config, alphabet) for split in SPLITS}
     for split in SPLITS:
         if not kept[split]:
             why = f": {intake.skipped[0]}" if intake.skipped else ""
@@ -130,6 +134,22 @@ def _alphabet(train: Sequence[Utterance], config: DataConfig, name: str) -> Alph
     if config.pieces:
         return alphabets.of_pieces(texts, config.pieces)
     return alphabets.of_characters(texts)
+
+
+def completed(splits: Mapping[str, Sequence[Utterance]]) -> dict[str, Sequence[Utterance]]:
+    """With a validation and a test split from the training split, where there was none.
+
+    Raises:
+        UserError: as ``parted``.
+    """
+    if "validation" in splits and "test" in splits:
+        return {"train": (), **splits}
+    made = parted(splits.get("train", ()))
+    if "test" in splits:
+        made = {"train": made["train"] + made["test"], "validation": made["validation"]}
+    elif "validation" in splits:
+        made = {"train": made["train"] + made["validation"], "test": made["test"]}
+    return {**splits, **made}
 
 
 def parted(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:

@@ -11,7 +11,7 @@ import soxr
 from tqdm import tqdm
 
 from apps.speech.config import DataConfig
-from apps.speech.intake import SPLITS, Intake, parted, worded
+from apps.speech.intake import Intake, worded
 from apps.speech.utterances import RATE, Utterance, int16
 from common.data import SPLIT_NAMES, column, read_table
 from common.errors import UserError
@@ -32,28 +32,18 @@ class Row:
 
 
 def read_splits(path: Path, config: DataConfig, intake: Intake) -> dict[str, list[Utterance]]:
-    """The recordings of `path` in splits: its own, where it names them; otherwise as
-    ``intake.parted`` makes them.
+    """The recordings of `path` in the splits that it names; all in train, where it names none.
 
     Raises:
         UserError: naming file and row, for what can't be used; a recording that can't be read is
             left out, unless ``--strict`` says otherwise.
     """
     rows = rows_of(path, config)
-    found = [(row, read_row(row, config, intake)) for row in _watched(rows)]
-    pairs = [(row, utterance) for row, utterance in found if utterance is not None]
-    if not any(row.split for row in rows):
-        return parted([utterance for _, utterance in pairs])
-    splits: dict[str, list[Utterance]] = {split: [] for split in SPLITS}
-    for row, utterance in pairs:
-        splits[row.split].append(utterance)
-    if not splits["validation"] and splits["train"] and splits["test"]:
-        made = parted(splits["train"])
-        return {
-            "train": [*made["train"], *made["test"]],
-            "validation": made["validation"],
-            "test": splits["test"],
-        }
+    splits: dict[str, list[Utterance]] = {row.split or "train": [] for row in rows}
+    for row in _watched(rows):
+        utterance = read_row(row, config, intake)
+        if utterance is not None:
+            splits[row.split or "train"].append(utterance)
     return splits
 
 
