@@ -113,7 +113,6 @@ text; None before the first symbol, of one text."""
 class _Partial(NamedTuple):
     ids: tuple[int, ...]
     attention: float
-    ctc: np.ndarray  # [time + 1, 2]: log n, log b before the first step and after each
     place: Place
     added: float
     score: float
@@ -130,104 +129,97 @@ def label_search(
         limit: symbols in a text at most.
     """
     weight = 0.0 if ctc is None else weight
-    beam = [_Partial((), 0.0, _before_any(ctc), Place(), 0.0, 0.0)]
+    ctc = np.zeros([0, 1]) if ctc is None else ctc
+    beam, tables = [_Partial((), 0.0, Place(), 0.0, 0.0)], before_any(ctc)
     states: Any = None
     texts: list[Hypothesis] = []
     for _ in range(limit + 1):
         last = np.array([text.ids[-1] if text.ids else 0 for text in beam], np.int32)
         log_p, states = step(last, states)
-        texts += _ended(beam, log_p, scorer, ctc, weight)
+        texts += _ended(beam, tables, log_p[:, -1], scorer, weight)
+        likely = np.argsort(-log_p[:, 1:-1], axis=1)[:, : 2 * width] + 1  # neither start nor end
+        psi, longer = extended(tables, last, likely, ctc)
         grown = [
-            (row, longer)
-            for row, text in enumerate(beam)
-            for longer in _grown(text, log_p[row], width, scorer, ctc, weight)
+            (row, place, text)
+            for row, before in enumerate(beam)
+            for place, text in _grown(before, likely[row], log_p[row], psi[row], scorer, weight)
         ]
-        grown = sorted(grown, key=lambda pair: -pair[1].score)[:width]
+        grown = sorted(grown, key=lambda one: -one[2].score)[:width]
         if scorer.bonus <= 0:  # then a score only falls, and what is below the best stays there
             best = max((text.score for text in texts), default=NEVER)
-            grown = [pair for pair in grown if pair[1].score > best]
+            grown = [one for one in grown if one[2].score > best]
         if not grown:
             break
-        rows = [row for row, _ in grown]
+        rows, places = [one[0] for one in grown], [one[1] for one in grown]
+        beam, tables = [one[2] for one in grown], longer[rows, places]
         states = {name: values[rows] for name, values in states.items()}
-        beam = [text for _, text in grown]
     return sorted(texts, key=lambda text: -text.score)
 
 
-def _before_any(ctc: np.ndarray | None) -> np.ndarray:
-    if ctc is None:
-        return np.zeros([1, 2])
-    blanks = np.concatenate([[0.0], np.cumsum(ctc[:, 0])])
-    return np.stack([np.full(len(blanks), NEVER), blanks], axis=1)
-
-
 def _ended(
-    beam: Sequence[_Partial],
-    log_p: np.ndarray,
-    scorer: Scorer,
-    ctc: np.ndarray | None,
-    weight: float,
+    beam: Sequence[_Partial], tables: np.ndarray, log_end: np.ndarray, scorer: Scorer, weight: float
 ) -> list[Hypothesis]:
     texts = []
-    for row, text in enumerate(beam):
-        end = scorer.end(text.place)
-        if end is None:
-            continue
-        total = (1 - weight) * (text.attention + float(log_p[row, -1]))
-        if ctc is not None:
-            total += weight * float(np.logaddexp(*text.ctc[-1]))
-        if total > NEVER:
-            texts.append(Hypothesis(text.ids, total, total + text.added + end))
+    for text, table, end in zip(beam, tables, log_end, strict=True):
+        added = scorer.end(text.place)
+        total = (1 - weight) * (text.attention + float(end))
+        if weight:
+            total += weight * float(np.logaddexp(*table[-1]))
+        if added is not None and total > NEVER:
+            texts.append(Hypothesis(text.ids, total, total + text.added + added))
     return texts
 
 
 def _grown(
     text: _Partial,
+    symbols: np.ndarray,
     log_p: np.ndarray,
-    width: int,
+    psi: np.ndarray,
     scorer: Scorer,
-    ctc: np.ndarray | None,
     weight: float,
-) -> list[_Partial]:
-    order = np.argsort(-log_p[1:-1])[: 2 * width] + 1  # without start and end
-    steps = [(int(c), scorer.follow(text.place, int(c))) for c in order]
-    allowed = [(c, step) for c, step in steps if step is not None]
-    if not allowed:
-        return []
-    symbols = np.array([c for c, _ in allowed])
-    psi, tables = np.zeros(len(symbols)), [text.ctc] * len(symbols)
-    if ctc is not None:
-        psi, tables = extended(text.ctc, text.ids[-1] if text.ids else 0, symbols, ctc)
+) -> list[tuple[int, _Partial]]:
     found = []
-    for (c, (place, added)), log_psi, table in zip(allowed, psi, tables, strict=True):
-        attention = text.attention + float(log_p[c])
+    for number, (symbol, log_psi) in enumerate(zip(symbols, psi, strict=True)):
+        step = scorer.follow(text.place, int(symbol))
+        if step is None:
+            continue
+        attention = text.attention + float(log_p[symbol])
         total = (1 - weight) * attention + (weight * float(log_psi) if weight else 0.0)
-        added = text.added + added
-        found.append(_Partial((*text.ids, c), attention, table, place, added, total + added))
+        added = text.added + step[1]
+        ids = (*text.ids, int(symbol))
+        found.append((number, _Partial(ids, attention, step[0], added, total + added)))
     return found
 
 
+def before_any(ctc: np.ndarray) -> np.ndarray:
+    r""":math:`\log n, \log b` of the empty text, before the first step and after each,
+    ``[1, time + 1, 2]``."""
+    blanks = np.concatenate([[0.0], np.cumsum(ctc[:, 0])])
+    return np.stack([np.full(len(blanks), NEVER), blanks], axis=1)[np.newaxis]
+
+
 def extended(
-    before: np.ndarray, last: int, symbols: np.ndarray, ctc: np.ndarray
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    r"""A text with each of some symbols after it, by CTC.
+    before: np.ndarray, last: np.ndarray, symbols: np.ndarray, ctc: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Texts with each of some symbols after them, by CTC.
 
     Args:
-        before: :math:`\log n, \log b` of the text, ``[time + 1, 2]``.
-        last: its last symbol; 0 if it has none.
-        symbols: ``[k]``.
+        before: :math:`\log n, \log b` of each text, ``[texts, time + 1, 2]``.
+        last: its last symbol, ``[texts]``; 0 if it has none.
+        symbols: ``[texts, k]``.
         ctc: log-probabilities ``[time, symbols + 1]``.
 
     Returns:
-        :math:`\log \psi` ``[k]``, and the table of each longer text.
+        :math:`\log \psi` ``[texts, k]``, and the longer texts' :math:`\log n, \log b`,
+        ``[texts, k, time + 1, 2]``.
     """
-    time = len(ctc)
-    either = np.logaddexp(before[:-1, 0], before[:-1, 1])
-    phi = np.where(symbols == last, before[:-1, 1:2], either[:, np.newaxis])
-    tables = np.full([time + 1, 2, len(symbols)], NEVER)
-    for j in range(time):
-        said = np.logaddexp(tables[j, 0], phi[j]) + ctc[j, symbols]
-        tables[j + 1, 0] = said
-        tables[j + 1, 1] = np.logaddexp(tables[j, 0], tables[j, 1]) + ctc[j, 0]
-    psi = np.logaddexp.reduce(phi + ctc[:, symbols], axis=0)
-    return psi, list(np.moveaxis(tables, 2, 0))
+    either = np.logaddexp(before[..., 0], before[..., 1])[:, np.newaxis, :-1]
+    same = (symbols == last[:, np.newaxis])[..., np.newaxis]
+    phi = np.where(same, before[:, np.newaxis, :-1, 1], either)
+    said = np.moveaxis(ctc[:, symbols], 0, -1) if len(ctc) else np.zeros([*symbols.shape, 0])
+    tables = np.full([*symbols.shape, len(ctc) + 1, 2], NEVER)
+    for j in range(len(ctc)):
+        n, b = tables[..., j, 0], tables[..., j, 1]
+        tables[..., j + 1, 0] = np.logaddexp(n, phi[..., j]) + said[..., j]
+        tables[..., j + 1, 1] = np.logaddexp(n, b) + ctc[j, 0]
+    return np.logaddexp.reduce(phi + said, axis=-1, initial=NEVER), tables

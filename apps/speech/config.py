@@ -227,9 +227,19 @@ class EvaluateConfig(SearchConfig):
     run: Path
     """Folder of a finished run."""
     dataset: str | None = None
-    """A dataset's test part; or prompts, real-digits, real-digits-telephone: human recordings.
+    """A dataset's test part; or prompts, real-digits, real-digits-wide: human recordings.
     Default: the run's own test part."""
     data: Path | None = None
     """Your own manifest or LJSpeech folder: all of it."""
+    path_column: str | None = None
+    """Column of the manifest with the sound file. Default: as in training."""
+    text_column: str | None = None
+    """Column of the manifest with what is said. Default: as in training."""
+    speaker_column: str | None = None
+    """Column of the manifest with who speaks. Default: as in training."""
+    strict: bool = False
+    """Refuse the data for one recording that can't be used, instead of leaving it out."""
     out: Path | None = None
     """Where to write the scores as JSON."""
+    png: Path | None = None
+    """Where to draw the errors by length and by voice."""

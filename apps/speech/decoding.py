@@ -29,31 +29,25 @@ def greedy(network: Recogniser, encoded: Encoded) -> tuple[Texts, Any]:
     """
     found = []
     if network.by_ctc:
-        logits = network.ctc_logits(encoded.states)
-        found.append(best_path(logits, encoded.mask))
+        found.append(best_path(network.ctc_logits(encoded.states), encoded.mask))
     if network.by_attention:
         memory = network.memory(encoded)
         found.append(read_out(network.decoder, memory, encoded.lengths))  # a symbol needs a step
-
-    def score(texts: Texts) -> Any:
-        total = tf.zeros(tf.shape(texts.lengths))
-        weight = settings_weight(network)
-        if network.by_ctc:
-            log_c = ctc_log_probability(logits, encoded.lengths, *texts)
-            total += weight * log_c
-        if network.by_attention:
-            total += (1 - weight) * text_log_probability(network, memory, *texts)
-        return total
-
-    if len(found) == 1:
-        return found[0], score(found[0])
-    return better(found, [score(texts) for texts in found])
+    scores = [score(network, encoded, texts) for texts in found]
+    return better(found, scores) if len(found) == 2 else (found[0], scores[0])
 
 
-def settings_weight(network: Recogniser) -> float:
-    """The share of CTC in a text's score."""
-    weights = {"ctc": 1.0, "attention": 0.0, "joint": network.settings.ctc_weight}
-    return weights[network.settings.decodes]
+def score(network: Recogniser, encoded: Encoded, texts: Texts) -> Any:
+    """The log-probability of texts by the network's decoder, ``[batch]``, as above."""
+    weight = {"ctc": 1.0, "attention": 0.0, "joint": network.settings.ctc_weight}
+    share = weight[network.settings.decodes]
+    total = tf.zeros(tf.shape(texts.lengths))
+    if network.by_ctc:
+        logits = network.ctc_logits(encoded.states)
+        total += share * ctc_log_probability(logits, encoded.lengths, *texts)
+    if network.by_attention:
+        total += (1 - share) * text_log_probability(network, network.memory(encoded), *texts)
+    return total
 
 
 def best_path(logits: Any, mask: Any) -> Texts:

@@ -71,6 +71,8 @@ def align(log_p: np.ndarray, ids: Sequence[int]) -> np.ndarray:
 
 def chances(log_p: np.ndarray, ids: Sequence[int], spans: np.ndarray) -> np.ndarray:
     """:math:`c_u` of each symbol, ``[length]``."""
+    if not len(ids):
+        return np.zeros(0)
     middles = (spans[:-1, 1] + spans[1:, 0] + 1) / 2
     edges = np.concatenate([[0], np.ceil(middles), [len(log_p)]]).astype(int)
     found = []
