@@ -31,8 +31,8 @@ from common.runs import write_text
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("path", "text", "speaker", "accent", "split")
 LONGEST_STRING = 7  # digits
-FLITE_SHARE = 0.25  # of the training utterances, where flite is installed
-MANNERS = 16  # of a flite voice, so that words can be said once and strung together often
+FLITE_SHARE = 0.35  # of the training utterances, where flite is installed
+MANNERS = 24  # of a flite voice, so that words can be said once and strung together often
 SILENT = 0.003  # of the peak: quieter ends are cut off
 
 
@@ -78,7 +78,7 @@ def run(config: SynthesiseConfig) -> Path:
     except OSError as error:
         raise UserError(f"--out {config.out}: can't be made: {error.strerror}") from None
     cast = Cast(voices.Espeak(), voices.flite_voices() if config.flite else [])
-    slow = 0.3 if config.task == "digits" and not config.phrases else 0.05
+    slow = 0.4 if config.task == "digits" and not config.phrases else 0.05
     rows = []
     total = sum(getattr(config, split) for split in SPLITS)
     with tqdm(total=total, desc="speaking", unit="utterance", disable=None) as bar:
