@@ -42,7 +42,7 @@ class LogMel(keras.layers.Layer):
     def __init__(
         self, mels: int = 40, low: float = 60.0, high: float = 7600.0, **kwargs: Any
     ) -> None:
-        super().__init__(trainable=False, dtype="float32", **kwargs)
+        super().__init__(**{"trainable": False, "dtype": "float32", **kwargs})
         self.mels, self.low, self.high = mels, low, high
         self.filters = filters(mels, low, high)
 
