@@ -42,11 +42,11 @@ def load(name: str) -> tuple[Utterance, ...]:
     if name == "prompts":
         return tuple(_prompts())
     if name == "real-digits":
-        return _strings("prompts", _digits(f"{PROMPTS}/digits", ".wav"), 0) + _strings(
-            "saytime", _digits(SAYTIME, ".au"), 1
-        )
+        first = _digits(name, f"{PROMPTS}/digits", ".wav")
+        second = _digits(name, SAYTIME, ".au")
+        return _strings("prompts", first, 0) + _strings("saytime", second, 1)
     if name == "real-digits-wide":
-        return _strings("prompts", _digits(f"{PROMPTS}/digits", ".g722"), 0)
+        return _strings("prompts", _digits(name, f"{PROMPTS}/digits", ".g722"), 0)
     raise UserError(f"{name}: no real recordings of that name, expected {', '.join(NAMES)}")
 
 
@@ -74,17 +74,17 @@ def _word(figure: str) -> str:
     return "zero" if figure == "0" else DIGIT_WORDS[int(figure) + 1]
 
 
-def _digits(folder: str, suffix: str) -> dict[str, np.ndarray]:
+def _digits(name: str, folder: str, suffix: str) -> dict[str, np.ndarray]:
     packages = {
         ".wav": "asterisk-core-sounds-en-wav",
         ".g722": "asterisk-core-sounds-en-g722",
         ".au": "saytime",
     }
     found = {}
-    for word, name in FILES.items():
-        path = DEBIAN / folder / f"{name}{suffix}"
+    for word, file in FILES.items():
+        path = DEBIAN / folder / f"{file}{suffix}"
         if not path.is_file():
-            raise _missing("real-digits", packages[suffix])
+            raise _missing(name, packages[suffix])
         found[word] = _read(path)
     return found
 
