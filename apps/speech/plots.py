@@ -39,7 +39,7 @@ def heard(
     heights = [1.4, *[1.0] * (panels - 1)]
     figure = Figure(figsize=(11, 2.2 + 2.0 * (panels - 1)), layout="constrained")
     axes = np.atleast_1d(figure.subplots(panels, 1, sharex=True, height_ratios=heights))
-    end = len(waveform) / RATE
+    end = max(len(waveform), FRAME) / RATE
     _spectrogram(axes[0], waveform, end)
     for word in words:
         axes[0].axvspan(word.begin, word.end, color="white", alpha=0.16, linewidth=0)
