@@ -64,7 +64,7 @@ def test_loudness_and_silence_around_do_not_matter() -> None:
     quiet = np.zeros(4000, np.int16)
     other = Utterance("b", np.concatenate([quiet, one.samples // 4, quiet]), "up")
     assert mfccs(one).shape[0] == mfccs(other).shape[0] == 13
-    assert abs(mfccs(one).shape[1] - mfccs(other).shape[1]) <= 2
+    assert abs(mfccs(one).shape[1] - mfccs(other).shape[1]) <= 4
     assert baselines._cost(mfccs(one), mfccs(other)) < baselines._cost(mfccs(one), mfccs(TEST[5]))
 
 
