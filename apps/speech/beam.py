@@ -137,12 +137,12 @@ def label_search(
         last = np.array([text.ids[-1] if text.ids else 0 for text in beam], np.int32)
         log_p, states = step(last, states)
         texts += _ended(beam, tables, log_p[:, -1], scorer, weight)
-        likely = np.argsort(-log_p[:, 1:-1], axis=1)[:, : 2 * width] + 1  # neither start nor end
-        psi, longer = extended(tables, last, likely, ctc)
+        steps = [_steps(text, log_p[row], width, scorer) for row, text in enumerate(beam)]
+        psi, longer = extended(tables, last, side_by_side(steps), ctc)
         grown = [
             (row, place, text)
             for row, before in enumerate(beam)
-            for place, text in _grown(before, likely[row], log_p[row], psi[row], scorer, weight)
+            for place, text in enumerate(_grown(before, steps[row], log_p[row], psi[row], weight))
         ]
         grown = sorted(grown, key=lambda one: -one[2].score)[:width]
         if scorer.bonus <= 0:  # then a score only falls, and what is below the best stays there
@@ -170,24 +170,39 @@ def _ended(
     return texts
 
 
-def _grown(
-    text: _Partial,
-    symbols: np.ndarray,
-    log_p: np.ndarray,
-    psi: np.ndarray,
-    scorer: Scorer,
-    weight: float,
-) -> list[tuple[int, _Partial]]:
-    found = []
-    for number, (symbol, log_psi) in enumerate(zip(symbols, psi, strict=True)):
+Steps = list[tuple[int, tuple[Place, float]]]
+"""Symbols that a text can go on with, and what the scorer says to each."""
+
+
+def _steps(text: _Partial, log_p: np.ndarray, width: int, scorer: Scorer) -> Steps:
+    """The likeliest of those that are not ruled out."""
+    found: Steps = []
+    for symbol in np.argsort(-log_p[1:-1]) + 1:  # neither start nor end
         step = scorer.follow(text.place, int(symbol))
-        if step is None:
-            continue
+        if step is not None:
+            found.append((int(symbol), step))
+        if len(found) == width:
+            break
+    return found
+
+
+def side_by_side(steps: Sequence[Steps]) -> np.ndarray:
+    """Their symbols, ``[texts, k]``, with 0 (which nobody reads) where a text has fewer."""
+    symbols = np.zeros([len(steps), max(map(len, steps))], int)
+    for row, found in zip(symbols, steps, strict=True):
+        row[: len(found)] = [symbol for symbol, _ in found]
+    return symbols
+
+
+def _grown(
+    text: _Partial, steps: Steps, log_p: np.ndarray, psi: np.ndarray, weight: float
+) -> list[_Partial]:
+    found = []
+    for (symbol, (place, more)), log_psi in zip(steps, psi, strict=False):
         attention = text.attention + float(log_p[symbol])
         total = (1 - weight) * attention + (weight * float(log_psi) if weight else 0.0)
-        added = text.added + step[1]
-        ids = (*text.ids, int(symbol))
-        found.append((number, _Partial(ids, attention, step[0], added, total + added)))
+        added = text.added + more
+        found.append(_Partial((*text.ids, symbol), attention, place, added, total + added))
     return found
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from apps.speech import metrics, plots, schema
+from apps.speech import baselines, metrics, plots, schema
 from apps.speech.alphabet import Alphabet
 from apps.speech.batches import SpeechBatches
 from apps.speech.config import SearchConfig
@@ -102,6 +102,23 @@ def searches(run: Run, corpus: Corpus) -> dict[str, metrics.Scores]:
     transcriber = Transcriber(export.load(run.export), schema.read(run), search)
     found = transcriber.transcribe([u.waveform for u in corpus.test], progress=True)
     return {"with the lexicon": metrics.scores(corpus.test, [t.text for t in found])}
+
+
+def single_words(
+    corpus: Corpus, texts: Sequence[str]
+) -> tuple[metrics.Scores, dict[str, metrics.Scores]]:
+    """On the test utterances of one word, where there are such: the network's scores, from its
+    `texts` of the whole test part, and the template matcher's."""
+    places = baselines.single_words(corpus.test)
+    if not places:
+        return {}, {}
+    said = [corpus.test[place] for place in places]
+    print(f"matching templates with {len(said):,} single words ...", flush=True)
+    matched = baselines.template_matcher(corpus.train, said)
+    if matched is None:
+        return {}, {}
+    own = metrics.scores(said, [texts[place] for place in places])
+    return own, {"template_matcher": metrics.scores(said, matched)}
 
 
 def picture(run: Run, utterances: Sequence[Utterance]) -> Figure:

@@ -80,13 +80,10 @@ def end(result: Mapping[str, Any], folder: Path) -> None:
     table({f"{result['cell']} network": result["test"], **result["searches"]})
     speakers(result["by_speaker"])
     wrong(result["worst"])
-    for name, scores in result["baselines"].items():
-        own = result["single_words"]
-        word = "better than" if own["wer"] < scores["wer"] else "NOT better than"
-        print(
-            f"\nSingle words: the network has a WER of {own['wer']:.2%}, {name} "
-            f"{scores['wer']:.2%}: the network is {word} it."
-        )
+    if result["baselines"]:
+        print("\n  utterances of one word:")
+        table({f"{result['cell']} network": result["single_words"], **result["baselines"]})
+        verdict(result["single_words"], result["baselines"])
     python = command("python")
     lexicon = " --lexicon words" if result["closed"] else ""
     live = (
@@ -115,6 +112,14 @@ def table(rows: Mapping[str, Mapping[str, float]]) -> None:
             for n in SHOWN
         ]
         print(f"  {label:22s}" + "".join(f"{cell:>26s}" for cell in cells))
+
+
+def verdict(own: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]) -> None:
+    """Says whether the network is worth its trouble."""
+    name, best = min(baselines.items(), key=lambda item: item[1]["wer"])
+    margin = own["wer"] - best["wer"]
+    word = "better than" if margin < 0 else "NOT better than"
+    print(f"  The network is {word} the best baseline, {name} ({margin:+.2%} WER).")
 
 
 def speakers(rows: Mapping[str, Mapping[str, float]], count: int = 5) -> None:

@@ -126,7 +126,7 @@ def run(config: SpeechConfig) -> dict[str, Any]:
         "export_difference": difference,
     }
     result["searches"] = comparison.searches(run, corpus)
-    result["baselines"] = {}
+    result["single_words"], result["baselines"] = comparison.single_words(corpus, heard.texts)
     result["versions"] = runs.versions()
     by_length = metrics.by_length(corpus.test, heard.texts)
     save(plots.errors(by_length, result["by_speaker"]), run.plots / "errors.png")
