@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 
 from apps.speech import baselines, metrics, plots, schema
 from apps.speech.alphabet import Alphabet
-from apps.speech.batches import SpeechBatches
+from apps.speech.batches import SpeechBatches, pad
 from apps.speech.config import SearchConfig
 from apps.speech.decoding import Texts, greedy, score
 from apps.speech.model import Recogniser
+from apps.speech.objectives import before_and_after
 from apps.speech.serving import Serving
 from apps.speech.transcribe import Transcriber
 from apps.speech.utterances import RATE, Corpus, Utterance
@@ -44,7 +45,7 @@ class Listener:
     """
 
     def __init__(self, exported: Serving, alphabet: Alphabet, batch_size: int) -> None:
-        self.alphabet, self.batch_size = alphabet, batch_size
+        self.exported, self.alphabet, self.batch_size = exported, alphabet, batch_size
         self.function = _compiled(exported)
 
     def listen(self, utterances: Sequence[Utterance]) -> Greedy:
@@ -61,6 +62,29 @@ class Listener:
             [text.decode() for text in batches.restore(texts)],
             np.array(batches.restore(confidences)),
             float(np.mean(losses)),
+        )
+
+    def draw(self, utterance: Utterance) -> Figure:
+        """One utterance, and what the network hears in it."""
+        network = self.exported.network
+        waveform, length = pad([utterance.waveform])
+        encoded = network((tf.constant(waveform), tf.constant(length)), training=False)
+        texts, _ = greedy(network, encoded)
+        written, steps = self.alphabet.decode(texts.ids[0].numpy()), int(encoded.lengths[0])
+        log_p, looks = None, None
+        if network.by_ctc:
+            log_p = tf.nn.log_softmax(network.ctc_logits(encoded.states))[0, :steps].numpy()
+        if network.by_attention:
+            given, _ = before_and_after(*texts, network.decoder.end)
+            looks = network.decoder(network.memory(encoded), given)[1][0, :-1, :steps].numpy()
+        return plots.heard(
+            utterance.waveform,
+            self.alphabet.symbols,
+            [int(i) for i in texts.ids[0]],
+            network.settings.seconds_a_step,
+            log_p=log_p,
+            looks=looks,
+            title=f"said {utterance.text!r}, written {written!r}",
         )
 
 
@@ -83,14 +107,19 @@ def _compiled(exported: Serving) -> Any:
     return answers.get_concrete_function()
 
 
-def show(board: Monitor, utterances: Sequence[Utterance], heard: Greedy, step: int) -> None:
-    """A few utterances for TensorBoard: their sound once, and what was written down of them."""
+def show(
+    board: Monitor, listener: Listener, utterances: Sequence[Utterance], heard: Greedy, step: int
+) -> None:
+    """A few utterances for TensorBoard: their sound, what was written down of them, and a picture
+    of what was heard in the longest of them."""
     lines = ["| | said | written | confidence |", "|---|---|---|---|"]
     for number, utterance in enumerate(utterances[:SHOWN]):
         text, confidence = heard.texts[number], heard.confidences[number]
         lines.append(f"| {number} | {utterance.text} | {text} | {confidence:.2f} |")
         board.audio(f"utterance/{number}", utterance.waveform, RATE, step)
     board.text("heard", "\n".join(lines), step)
+    longest = max(utterances[:SHOWN], key=lambda u: len(u.text))
+    board.figure("heard", listener.draw(longest), step)
 
 
 def searches(run: Run, corpus: Corpus) -> dict[str, metrics.Scores]:

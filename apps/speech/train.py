@@ -79,7 +79,7 @@ def run(config: SpeechConfig) -> dict[str, Any]:
 
     def validate(step: int) -> dict[str, float]:
         heard = listener.listen(corpus.validation)
-        comparison.show(board, corpus.validation, heard, step)
+        comparison.show(board, listener, corpus.validation, heard, step)
         found = metrics.scores(corpus.validation, heard.texts, resamples=0)
         return {"loss": heard.loss} | {k: found[k] for k in ("wer", "cer", "string_accuracy")}
 
