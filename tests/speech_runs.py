@@ -77,8 +77,8 @@ def random_run(causal: bool = False, decoder: Any = None) -> Path:
     random = np.random.default_rng(1)
     for weight in network.trainable_variables:
         weight.assign(weight.value + random.normal(0, 0.3, weight.shape))
-    if network.by_ctc:
-        network.readout.kernel.assign(network.readout.kernel * 4)
+    if network.by_ctc:  # what is heard decides, and nothing else
+        network.readout.bias.assign(0 * network.readout.bias)
     runs.start(run, "speech", config)
     schema.write(run, config, corpus, language.learn([u.text for u in corpus.train], 2))
     serving = Serving(network, corpus.alphabet.symbols)

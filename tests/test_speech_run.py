@@ -44,7 +44,7 @@ def test_the_folder_of_a_run_has_all_that_was_promised(causal: bool) -> None:
     assert len(result["worst"]) == 10
     with (run / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert float(rows[0]["val_loss"]) < 6
+    assert float(rows[0]["loss"]) > float(rows[0]["val_loss"]) > 0
     plots = {path.stem for path in (run / "plots").iterdir()}
     assert plots == {"errors", "heard", "learning_curves"}
     assert list((run / "tensorboard").rglob("events*"))
@@ -109,8 +109,7 @@ def test_each_file_has_a_line(tmp_path: Path) -> None:
     files = [recording(tmp_path, f"{n}.wav", n, 0.6 + n / 4) for n in (4, 1, 2)]
     lines = predict(run, *files).out.splitlines()
     assert [line.split(": ")[0] for line in lines] == [str(path) for path in files]
-    for path, line in zip(files, lines, strict=True):
-        assert predict(run, path).out == line.split(": ", 1)[1] + "\n"
+    assert predict(run, files[1]).out == lines[1].split(": ", 1)[1] + "\n"
     assert len({line.split(": ")[1] for line in lines}) == 3
 
 
@@ -123,8 +122,16 @@ def test_a_file_of_any_rate_and_kind_is_read(rate: int, tmp_path: Path) -> None:
     assert said["words"][-1]["end"] <= 1.5 * 16_000 / rate + 0.03
 
 
-@pytest.mark.parametrize("decoder", [None, "ctc", "attention"])
-@pytest.mark.parametrize("search", [[], ["--beam", 4], ["--lexicon", "words"]])
+@pytest.mark.parametrize(
+    ("decoder", "search"),
+    [
+        (None, []),
+        (None, ["--beam", 4]),
+        (None, ["--lexicon", "words"]),
+        ("ctc", ["--lexicon", "grammar"]),
+        ("attention", []),
+    ],
+)
 def test_json_has_words_with_times_and_confidences(
     decoder: str | None, search: list[object], tmp_path: Path
 ) -> None:
@@ -138,8 +145,7 @@ def test_json_has_words_with_times_and_confidences(
         assert 0 <= word["confidence"] <= 1
     if search[:1] == ["--lexicon"]:
         assert set(said["text"].split()) <= set(DIGITS.words())
-    else:
-        assert said["text"]
+    assert said["text"]
 
 
 def test_subtitles_and_a_picture_are_written(tmp_path: Path) -> None:
@@ -162,15 +168,13 @@ def test_language_models_and_lexicons_of_ones_own_lead_the_search(tmp_path: Path
     run, path = random_run(decoder="ctc"), recording(tmp_path)
     words = tmp_path / "words.txt"
     words.write_text("six\nnine\n")
-    bound = ["--lexicon", words, "--word-bonus", 20]
-    assert set(predict(run, path, *bound).out.split()) <= {"six", "nine"}
-    arpa = tmp_path / "model.arpa"
-    arpa.write_text(
-        "\\data\\\nngram 1=4\n\n\\1-grams:\n-1 </s>\n-9 six\n-0.1 nine\n-9 <unk>\n\n\\end\\\n"
-    )
-    led = predict(run, path, *bound, "--language", arpa, "--language-weight", 5).out.split()
-    assert set(led) == {"nine"}
-    assert predict(run, path, "--language", "training", "--beam", 2).out
+    bound = ["--lexicon", words, "--word-bonus", 20, "--beam", 64]
+    for liked, other in (("six", "nine"), ("nine", "six")):
+        arpa = tmp_path / f"{liked}.arpa"
+        grams = f"-1 </s>\n-0.1 {liked}\n-30 {other}\n-30 <unk>"
+        arpa.write_text(f"\\data\\\nngram 1=4\n\n\\1-grams:\n{grams}\n\n\\end\\\n")
+        led = predict(run, path, *bound, "--language", arpa, "--language-weight", 2).out.split()
+        assert set(led) == {liked}
 
 
 def test_what_can_not_be_written_down_is_refused(tmp_path: Path) -> None:
