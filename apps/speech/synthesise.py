@@ -33,6 +33,7 @@ COLUMNS = ("path", "text", "speaker", "accent", "split")
 LONGEST_STRING = 7  # digits
 FLITE_SHARE = 0.35  # of the training utterances, where flite is installed
 MANNERS = 24  # of a flite voice, so that words can be said once and strung together often
+PACES = (0.5, 1.25)  # some voices are fast by themselves: beyond this nobody would understand them
 SILENT = 0.003  # of the peak: quieter ends are cut off
 
 
@@ -205,7 +206,7 @@ class Cast:
 
 
 def _manner(random: np.random.Generator) -> tuple[voices.Manner, float]:
-    pace = float(np.exp(random.uniform(np.log(0.6), np.log(1.5))))
+    pace = float(np.exp(random.uniform(*np.log(PACES))))
     gap = float(random.choice([0, 0, 0.03, 0.1]))
     manner = voices.Manner(pace, float(random.uniform(-1, 1)), float(random.random()), gap)
     return manner, float(random.uniform(0.9, 1.12))
