@@ -14,7 +14,6 @@ from apps.speech import data, voices
 from apps.speech.alphabet import of_characters
 from apps.speech.config import DataConfig
 from apps.speech.grammar import COMMANDS, DIGIT_WORDS, DIGITS
-from apps.speech.intake import described
 from apps.speech.utterances import Corpus
 from common.errors import UserError
 from tests.speech_sounds import tones
@@ -137,16 +136,6 @@ def test_flite_that_came_later_is_pointed_out(
         monkeypatch.setattr("ctypes.util.find_library", lambda name, found=installed: found)
         data.say_if_flite_came(builder)
         assert ("made before flite was installed" in capsys.readouterr().out) == said
-
-
-# What a person is told
-
-
-def test_a_corpus_is_described(few: Corpus) -> None:
-    lines = described(few)
-    assert [line.split(":")[0] for line in lines] == list(SPLITS)
-    minutes = sum(len(u.samples) for u in few.test) / 16_000 / 60
-    assert f"60 utterances, {minutes:.1f} minutes by " in lines[2]
 
 
 # Other names

@@ -251,5 +251,5 @@ def test_flite_is_optional(monkeypatch: pytest.MonkeyPatch, espeak: voices.Espea
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "espeakng_loader", None)
-    with pytest.raises(UserError, match=r"espeakng-loader is missing: pip install 'recurrent-su"):
+    with pytest.raises(UserError, match=r"espeakng-loader is missing: pip install -c constr"):
         voices.Espeak()

@@ -211,7 +211,7 @@ def _check_generator(builder: Any) -> None:
     if not builder.is_prepared() and importlib.util.find_spec("espeakng_loader") is None:
         raise UserError(
             "the package espeakng-loader is missing, which speaks the packaged tasks: "
-            "`make speech` installs it, or pip install 'recurrent-suite[speech]'"
+            "`make speech` installs it, or pip install -c constraints.txt -e '.[speech]'"
         )
 
 

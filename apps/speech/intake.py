@@ -10,7 +10,7 @@ from apps.speech import alphabet as alphabets
 from apps.speech.alphabet import Alphabet, named, shown
 from apps.speech.config import DataConfig
 from apps.speech.grammar import Grammar
-from apps.speech.utterances import Corpus, Utterance, seconds
+from apps.speech.utterances import Corpus, Utterance
 from common.errors import UserError
 
 QUIETEST = 33  # of 32768, or -60 dB: a recording that is never louder has no speech in it
@@ -179,21 +179,6 @@ def _grouped(places: list[int], units: Sequence[str], aside: int) -> tuple[list[
     splitter = GroupShuffleSplit(1, test_size=aside, random_state=0)
     kept, taken = next(splitter.split(places, groups=chosen))
     return [places[k] for k in sorted(kept)], [places[t] for t in sorted(taken)]
-
-
-def described(corpus: Corpus) -> list[str]:
-    """Lines for a person: how much there is, and what was left out."""
-    lines = []
-    for split in SPLITS:
-        utterances = getattr(corpus, split)
-        speakers = len({u.speaker for u in utterances if u.speaker})
-        by = f" by {speakers:,} speakers" if speakers else ""
-        minutes = seconds(utterances) / 60
-        lines.append(f"{split}: {len(utterances):,} utterances, {minutes:,.1f} minutes{by}")
-    if corpus.skipped:
-        lines.append(f"left out: {len(corpus.skipped):,} recordings ({reasons(corpus.skipped)})")
-        lines += [f"  {line}" for line in corpus.skipped[:5]]
-    return lines
 
 
 def reasons(skipped: Sequence[str]) -> str:

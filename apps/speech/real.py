@@ -104,7 +104,7 @@ def _read(path: Path) -> np.ndarray:
         from G722 import G722
     except ImportError:
         raise UserError(
-            "the package G722 is missing: pip install 'recurrent-suite[speech]'"
+            "the package G722 is missing: pip install -c constraints.txt -e '.[speech]'"
         ) from None
     return np.asarray(G722(RATE, 64_000).decode(path.read_bytes()), np.int16)
 

@@ -61,7 +61,8 @@ class Espeak:
             import espeakng_loader
         except ImportError:
             raise UserError(
-                "the package espeakng-loader is missing: pip install 'recurrent-suite[speech]'"
+                "the package espeakng-loader is missing: "
+                "pip install -c constraints.txt -e '.[speech]'"
             ) from None
         self.data = Path(espeakng_loader.get_data_path())
         self.library = ctypes.CDLL(espeakng_loader.get_library_path())
