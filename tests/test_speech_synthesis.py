@@ -230,6 +230,22 @@ def test_words_said_one_by_one_have_pauses(espeak: voices.Espeak) -> None:
     assert quiet(1.0) > quiet(0.0) + 1
 
 
+def test_what_takes_too_long_is_left_to_somebody_else(
+    espeak: voices.Espeak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast = Cast(espeak, [])
+    lengths = [
+        len(cast.said("one two", "test", 1.0, np.random.default_rng(n))[1]) for n in range(12)
+    ]
+    limit = float(np.median(lengths)) / 16_000
+    monkeypatch.setattr("apps.speech.synthesise.LONGEST", limit)
+    random = [np.random.default_rng(n) for n in range(12)]
+    again = [len(cast.said("one two", "test", 1.0, r)[1]) for r in random]
+    assert max(again) <= limit * 16_000 < max(lengths)
+    monkeypatch.setattr("apps.speech.synthesise.LONGEST", 0.001)
+    assert len(cast.said("one two", "test", 1.0, random[0])[1]) > 1000  # nobody can: said at last
+
+
 def test_variants_of_one_person_stay_together() -> None:
     assert voices.family("klatt4") == voices.family("klatt") == "klatt"
     assert voices.family("Gene2") == "Gene"

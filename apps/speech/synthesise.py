@@ -34,6 +34,8 @@ LONGEST_STRING = 7  # digits
 FLITE_SHARE = 0.35  # of the training utterances, where flite is installed
 MANNERS = 24  # of a flite voice, so that words can be said once and strung together often
 PACES = (0.5, 1.25)  # some voices are fast by themselves: beyond this nobody would understand them
+LONGEST = 19.0  # seconds: --longest leaves out what is longer than 20
+ATTEMPTS = 5
 SILENT = 0.003  # of the peak: quieter ends are cut off
 
 
@@ -87,10 +89,10 @@ def run(config: SynthesiseConfig) -> Path:
             for index in range(getattr(config, split)):
                 random = np.random.default_rng([config.seed, number, index])
                 text = texts(split, random)
-                person = cast.drawn(split, random)
+                person, samples = cast.said(text, split, slow, random)
                 path = f"{split}/{index:05d}.wav"
                 (config.out / split).mkdir(exist_ok=True)
-                soundfile.write(config.out / path, spoken(text, person, slow, random), RATE)
+                soundfile.write(config.out / path, samples, RATE)
                 rows.append((path, text, person.label, person.voice.accent, split))
                 bar.update()
     manifest = config.out / "manifest.csv"
@@ -203,6 +205,17 @@ class Cast:
         variant = str(random.choice(self._variants[split]))
         voice = self._espeak.voice(variant, str(random.choice(accents)))
         return Person(voice, *_manner(random))
+
+    def said(
+        self, text: str, split: str, slow: float, random: np.random.Generator
+    ) -> tuple[Person, np.ndarray]:
+        """Somebody, and how they say it (``spoken``); somebody else, where that takes too long."""
+        for _ in range(ATTEMPTS):
+            person = self.drawn(split, random)
+            samples = spoken(text, person, slow, random)
+            if len(samples) <= LONGEST * RATE:
+                break
+        return person, samples
 
 
 def _manner(random: np.random.Generator) -> tuple[voices.Manner, float]:
