@@ -105,6 +105,8 @@ def test_a_bidirectional_answer_depends_on_all_of_the_utterance() -> None:
 def test_flags_that_exclude_each_other_are_refused() -> None:
     with pytest.raises(UserError, match="--decoder joint with --causal"):
         SpeechConfig(causal=True, decoder="joint")
+    with pytest.raises(UserError, match="--jit goes with --decoder ctc"):
+        SpeechConfig(jit=True)
     with pytest.raises(UserError, match="--pyramid with --causal"):
         SpeechConfig(causal=True, pyramid=1)
     with pytest.raises(UserError, match="--pyramid 2: expected a value from 0"):

@@ -151,6 +151,8 @@ class SpeechConfig(TrainConfig, DataConfig, AugmentConfig):
                 f"--decoder {self.decoder} with --causal: it looks at the whole utterance; drop "
                 f"one of them"
             )
+        if self.jit and self.decodes != "ctc":
+            raise UserError(f"--jit goes with --decoder ctc: XLA refuses that of {self.decodes}")
         if self.causal and self.pyramid:
             raise UserError("--pyramid with --causal: use a larger --hop instead")
 

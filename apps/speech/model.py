@@ -104,7 +104,12 @@ class Recogniser(keras.Model):
     def _constant(self, name: str, start: str) -> Any:
         shape = (self.settings.mels,)
         return self.add_weight(
-            shape=shape, initializer=start, trainable=False, dtype="float32", name=name
+            shape=shape,
+            initializer=start,
+            trainable=False,
+            dtype="float32",
+            autocast=False,
+            name=name,
         )
 
     def _recurrent(self, name: str, reverse: bool = False) -> Recurrent:
