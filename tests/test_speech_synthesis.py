@@ -15,6 +15,7 @@ from apps.speech.synthesise import (
     command,
     digits,
     phrases_of,
+    run,
     split_of_order,
     spoken,
 )
@@ -105,6 +106,27 @@ def test_a_folder_with_files_in_it_is_refused(made: Path) -> None:
     message = refusal(generated(made, *COUNTS))
     assert message.endswith(f"--out {made}: expected a new or empty folder")
     assert sorted(made.rglob("*")) == before
+
+
+def test_a_generator_that_is_stopped_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+
+    def stopped(*words: object) -> np.ndarray:
+        heard.append(words)
+        if len(heard) == 3:
+            raise KeyboardInterrupt
+        return np.ones(800, np.int16)
+
+    monkeypatch.setattr("apps.speech.synthesise.spoken", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(SynthesiseConfig(tmp_path / "out", train=5))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "out").mkdir()  # an empty folder may be there
+    path = run(SynthesiseConfig(tmp_path / "out", train=2, validation=0, test=0))
+    assert len(path.read_text().splitlines()) == 3
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
 def test_phrases_that_are_not_there_are_named_and_nothing_is_written(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ arguments give the same files on one machine.
 """
 
 import csv
-import io
+import os
+import secrets
+import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,9 +28,9 @@ from apps.speech.grammar import COMMANDS, DIGIT_WORDS, Grammar
 from apps.speech.utterances import RATE, int16
 from common import cli
 from common.errors import UserError
-from common.runs import write_text
 
 SPLITS = ("train", "validation", "test")
+MANIFEST = "manifest.csv"
 COLUMNS = ("path", "text", "speaker", "accent", "split")
 LONGEST_STRING = 7  # digits
 FLITE_SHARE = 0.35  # of the training utterances, where flite is installed
@@ -67,7 +69,7 @@ class SynthesiseConfig:
 
 
 def run(config: SynthesiseConfig) -> Path:
-    """Writes the WAV files, and the manifest when all of them are there; returns its path.
+    """Writes the folder, whole or not at all; returns the path of the manifest in it.
 
     Raises:
         UserError: if the folder can't be used, the phrases can't be read, or a library is
@@ -76,11 +78,21 @@ def run(config: SynthesiseConfig) -> Path:
     texts = phrases_of(config)
     if config.out.is_file() or (config.out.is_dir() and any(config.out.iterdir())):
         raise UserError(f"--out {config.out}: expected a new or empty folder")
+    cast = Cast(voices.Espeak(), voices.flite_voices() if config.flite else [])
+    neighbour = config.out.with_name(f".{secrets.token_hex(4)}.{config.out.name}")
     try:
-        config.out.mkdir(parents=True, exist_ok=True)
+        neighbour.mkdir(parents=True)
     except OSError as error:
         raise UserError(f"--out {config.out}: can't be made: {error.strerror}") from None
-    cast = Cast(voices.Espeak(), voices.flite_voices() if config.flite else [])
+    try:
+        _fill(neighbour, config, texts, cast)
+        os.replace(neighbour, config.out)
+    finally:
+        shutil.rmtree(neighbour, ignore_errors=True)
+    return config.out / MANIFEST
+
+
+def _fill(folder: Path, config: SynthesiseConfig, texts: "Texts", cast: "Cast") -> None:
     slow = 0.4 if config.task == "digits" and not config.phrases else 0.05
     rows = []
     total = sum(getattr(config, split) for split in SPLITS)
@@ -91,15 +103,12 @@ def run(config: SynthesiseConfig) -> Path:
                 text = texts(split, random)
                 person, samples = cast.said(text, split, slow, random)
                 path = f"{split}/{index:05d}.wav"
-                (config.out / split).mkdir(exist_ok=True)
-                soundfile.write(config.out / path, samples, RATE)
+                (folder / split).mkdir(exist_ok=True)
+                soundfile.write(folder / path, samples, RATE)
                 rows.append((path, text, person.label, person.voice.accent, split))
                 bar.update()
-    manifest = config.out / "manifest.csv"
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([COLUMNS, *rows])
-    write_text(manifest, table.getvalue())
-    return manifest
+    with (folder / MANIFEST).open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
 
 
 # What is said
