@@ -255,5 +255,7 @@ def test_a_run_is_scored_on_the_test_split_in_its_own_alphabet(few: Corpus) -> N
 
 
 def test_nothing_to_score_is_an_error(few: Corpus) -> None:
-    with pytest.raises(UserError, match=r"digits-few: no recordings to use: test 1: .* outside"):
+    with pytest.raises(
+        UserError, match=r"digits-few: no recordings to use; left out: 60 outside the"
+    ):
         data.to_score(DataConfig(dataset="digits-few"), of_characters(["q"]))

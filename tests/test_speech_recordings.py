@@ -239,8 +239,11 @@ def test_a_split_without_anything_to_use_is_an_error(tmp_path: Path) -> None:
     rows = [{**row, "split": "train"} for row in recordings(tmp_path, 4)]
     rows[2]["split"] = "validation"
     rows.append({"path": "none.wav", "text": "say a", "split": "test"})
-    with pytest.raises(UserError, match=r"no recordings to use in the test split: .*none\.wav: no"):
+    with pytest.raises(UserError, match=r"the test split; left out: 1 missing; the first: .*none"):
         load(manifest(tmp_path, rows))
+    rows = [{**row, "split": "test"} for row in rows[:4]]
+    with pytest.raises(UserError, match="to use in the train split; there are none"):
+        load(manifest(tmp_path, [*rows, {**rows[0], "split": "dev"}], "b.csv"), alphabet="say b")
 
 
 # What is wrong with a manifest is an error

@@ -167,7 +167,7 @@ def to_score(config: DataConfig, alphabet: Alphabet) -> tuple[tuple[Utterance, .
     kept = intake.kept(found, config, alphabet)
     if not kept:
         where = config.data or f"--dataset {config.dataset}"
-        raise UserError(f"{where}: no recordings to use: {intake.skipped[0]}")
+        raise UserError(f"{where}: no recordings to use; {intake.left_out()}")
     return kept, intake.skipped
 
 

@@ -35,6 +35,12 @@ class Intake:
             raise UserError(f"{where}: {reason} (--strict)")
         self.skipped.append(f"{where}: {reason}")
 
+    def left_out(self) -> str:
+        """How many were left out for which reasons, and the first of them."""
+        if not self.skipped:
+            return "there are none"
+        return f"left out: {reasons(self.skipped)}; the first: {self.skipped[0]}"
+
     def kept(
         self, utterances: Iterable[Utterance], config: DataConfig, alphabet: Alphabet | None = None
     ) -> tuple[Utterance, ...]:
@@ -51,6 +57,23 @@ class Intake:
             else:
                 good.append(utterance)
         return tuple(good)
+
+
+def reasons(skipped: Sequence[str]) -> str:
+    """How many were left out for which kind of reason: '3 silent, 1 too long'."""
+    kinds = {
+        "silent": ": silent",
+        "too long": ": too long",
+        "too short": ": shorter than its",
+        "without a transcript": ": no transcript",
+        "outside the alphabet": " is outside the alphabet",
+        "missing": ": no such file",
+        "unreadable": ": can't be read",
+    }
+    counts = Counter(
+        next((kind for kind, mark in kinds.items() if mark in line), "other") for line in skipped
+    )
+    return ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
 
 
 def fault(utterance: Utterance, config: DataConfig, alphabet: Alphabet | None) -> str:
@@ -108,8 +131,9 @@ def corpus(
     kept = {split: intake.kept(heard[split], config, alphabet) for split in SPLITS}
     for split in SPLITS:
         if not kept[split]:
-            why = f": {intake.skipped[0]}" if intake.skipped else ""
-            raise UserError(f"{name}: no recordings to use in the {split} split{why}")
+            raise UserError(
+                f"{name}: no recordings to use in the {split} split; {intake.left_out()}"
+            )
     return Corpus(
         name,
         kept["train"],
@@ -179,20 +203,3 @@ def _grouped(places: list[int], units: Sequence[str], aside: int) -> tuple[list[
     splitter = GroupShuffleSplit(1, test_size=aside, random_state=0)
     kept, taken = next(splitter.split(places, groups=chosen))
     return [places[k] for k in sorted(kept)], [places[t] for t in sorted(taken)]
-
-
-def reasons(skipped: Sequence[str]) -> str:
-    """How many were left out for which kind of reason: '3 silent, 1 too long'."""
-    kinds = {
-        "silent": ": silent",
-        "too long": ": too long",
-        "too short": ": shorter than its",
-        "without a transcript": ": no transcript",
-        "outside the alphabet": " is outside the alphabet",
-        "missing": ": no such file",
-        "unreadable": ": can't be read",
-    }
-    counts = Counter(
-        next((kind for kind, mark in kinds.items() if mark in line), "other") for line in skipped
-    )
-    return ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
