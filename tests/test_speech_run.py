@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 from pathlib import Path
 
 import matplotlib.image
@@ -251,6 +252,25 @@ def test_the_runs_own_test_part_gives_the_scores_of_training(causal: bool, tmp_p
     again = json.loads(out.read_text())["test"]
     expected = before["searches"]["with the lexicon"]
     assert {k: again[k] for k in expected} == pytest.approx(expected)
+
+
+def test_a_run_on_recordings_of_ones_own_is_scored_on_those_it_set_aside(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(random_run(), run)
+    table = tmp_path / "mine.csv"
+    parts = ["train", "train", "validation", "test", "test"]
+    with table.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "text", "split"])
+        for n, part in enumerate(parts):
+            rows.writerow([recording(tmp_path, f"{n}.wav", n).name, "one two", part])
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"data": str(table)}))
+    out = tmp_path / "scores.json"
+    for words, count in (([], 2), (["--data", table], 5)):
+        answer = command(EVALUATE, "--run", run, "--out", out, *words)
+        assert answer.code == 0, answer.err
+        assert json.loads(out.read_text())["utterances"] == count
 
 
 def test_recordings_of_ones_own_are_scored(tmp_path: Path) -> None:

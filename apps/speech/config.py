@@ -95,7 +95,7 @@ class SpeechConfig(TrainConfig, DataConfig, AugmentConfig):
     ctc with --causal."""
     causal: bool = False
     """Read in one direction, to write while somebody speaks; sees --lookahead into the future."""
-    lookahead: float = 0.24
+    lookahead: float = 0.12
     """Seconds that a causal model waits for after a step before it answers for it."""
     units: int = 128
     """Width of the hidden state, in each direction, and of the attention decoder's."""

@@ -32,7 +32,11 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
 
     schema = schemas.read(finished)
     transcriber = Transcriber(export.load(finished.export), schema, config)
-    utterances, skipped = data.to_score(wanted, schema.alphabet)
+    if wanted.data is not None and config.data is None:  # what the run did not learn from
+        corpus = data.load(wanted)
+        utterances, skipped = corpus.test, list(corpus.skipped)
+    else:
+        utterances, skipped = data.to_score(wanted, schema.alphabet)
     found = transcriber.transcribe([u.waveform for u in utterances], progress=True)
     texts = [transcript.text for transcript in found]
     scores = metrics.scores(utterances, texts)
