@@ -1,8 +1,8 @@
 """Speech: how fast it is prepared, turned into features and followed live; and a recogniser of
 digits beside PocketSphinx with a digit grammar.
 
-    python -m benchmarks.speech                 # preparation and features
-    python -m benchmarks.speech --run RUN       # and the run beside PocketSphinx, on the same files
+    python -m benchmarks.speech                 # preparation, features; PocketSphinx, if installed
+    python -m benchmarks.speech --run RUN       # and a run beside it, on the same files
     python -m benchmarks.speech --run CAUSAL    # and how it follows a stream, in chunks of 50 ms
 
 Times are of the processor, children included, on one thread, so that what else the machine does
@@ -31,7 +31,7 @@ from common.errors import UserError
 PENALTIES = (0.65, 1e-2, 1e-4)
 """Of PocketSphinx, for another word: the first is its own."""
 CHUNK = 800  # samples that a stream is read by
-TUNED = 40  # utterances that the penalty is chosen on
+TUNED = 100  # utterances that the penalty is chosen on
 Texts = Callable[[Sequence[Any]], list[str]]
 """Utterances -> what was written down."""
 
@@ -45,7 +45,7 @@ class BenchmarkConfig:
     dataset: Literal["digits", "digits-few"] = "digits"
     """What is prepared and heard; digits-few shows in a minute that all of it runs."""
     utterances: int = 150
-    """Heard of each set."""
+    """Heard of each set, at most."""
     out: Path = Path(__file__).parent / "results" / "speech.json"
     """Where to write the results."""
 
@@ -53,7 +53,8 @@ class BenchmarkConfig:
 def run(config: BenchmarkConfig) -> dict[str, Any]:
     """Prints what was measured, and writes it to --out."""
     finished = runs.finished("speech", config.run) if config.run is not None else None
-    if finished is not None and importlib.util.find_spec("pocketsphinx") is None:
+    sphinx = importlib.util.find_spec("pocketsphinx") is not None
+    if finished is not None and not sphinx:
         raise UserError("pocketsphinx is missing: pip install -c constraints.txt -e '.[bench]'")
     os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1")
     start_tensorflow()
@@ -66,7 +67,9 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
     for name, value in result["times_real_time"].items():
         print(f"{name:14s}{value:8.0f} times faster than real time")
     if finished is not None:
-        result |= {"run": str(config.run), **recognition(finished, corpus, config.utterances)}
+        result["run"] = str(config.run)
+    if sphinx:
+        result |= recognition(finished, corpus, config.utterances)
     result["versions"] = runs.versions()
     config.out.parent.mkdir(parents=True, exist_ok=True)
     runs.write_json(config.out, result)
@@ -128,20 +131,20 @@ def features(utterances: Sequence[Any]) -> dict[str, float]:
 # Recognition
 
 
-def recognition(finished: runs.Run, corpus: Any, count: int) -> dict[str, Any]:
-    """Word error rates and real-time factors on unseen voices and on human recordings."""
+def recognition(finished: runs.Run | None, corpus: Any, count: int) -> dict[str, Any]:
+    """Word error rates and real-time factors on unseen voices and on human recordings, of
+    PocketSphinx and of a run, if there is one."""
     from apps.speech import data, metrics
     from apps.speech import schema as schemas
     from apps.speech.transcribe import Transcriber
     from common import export
 
-    model, schema = export.load(finished.export), schemas.read(finished)
-    sphinx = tuned_sphinx(corpus)
-    contenders: dict[str, Texts] = {
-        "greedy": texts_of(Transcriber(model, schema)),
-        "with lexicon": texts_of(Transcriber(model, schema, SearchConfig(lexicon="words"))),
-        "PocketSphinx": sphinx,
-    }
+    contenders: dict[str, Texts] = {"PocketSphinx": tuned_sphinx(corpus)}
+    if finished is not None:
+        model, schema = export.load(finished.export), schemas.read(finished)
+        lexicon = SearchConfig(lexicon="words")
+        contenders["greedy"] = texts_of(Transcriber(model, schema))
+        contenders["with lexicon"] = texts_of(Transcriber(model, schema, lexicon))
     sets = {corpus.name: corpus.test}
     for name in ("real-digits", "real-digits-wide"):
         with contextlib.suppress(UserError):  # Debian's package is not installed
@@ -164,14 +167,15 @@ def recognition(finished: runs.Run, corpus: Any, count: int) -> dict[str, Any]:
                 flush=True,
             )
     result: dict[str, Any] = {"recognition": rows}
-    if schema.causal:
+    if finished is not None and schema.causal:
         result["stream"] = streamed(model, some(corpus.test, count))
     return result
 
 
 def some(utterances: Sequence[Any], count: int) -> list[Any]:
-    """So many, from all over."""
-    return [utterances[p] for p in range(0, len(utterances), max(1, len(utterances) // count))]
+    """So many at most, from all over."""
+    every = max(1, -(-len(utterances) // count))
+    return list(utterances[::every])
 
 
 def texts_of(transcriber: Any) -> Texts:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -23,15 +24,20 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "1")
 
 
+def sphinx_is(module: ModuleType | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installs a module as ``pocketsphinx``, or hides it."""
+    known = importlib.util.find_spec
+    monkeypatch.setitem(sys.modules, "pocketsphinx", module)
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *words: module if name == "pocketsphinx" else known(name, *words),
+    )
+
+
 def test_without_pocketsphinx_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = importlib.util.find_spec
-
-    def found(name: str, *words: object) -> object:
-        return None if name == "pocketsphinx" else known(name, *words)
-
-    monkeypatch.setattr("importlib.util.find_spec", found)
+    sphinx_is(None, monkeypatch)
     out = tmp_path / "results.json"
     said = refusal(command(BENCHMARK, "--run", random_run(causal=True), "--out", out))
     assert "pip install -c constraints.txt -e '.[bench]'" in said
@@ -39,7 +45,8 @@ def test_without_pocketsphinx_it_says_what_to_install(
     assert not out.exists()
 
 
-def test_speed_is_measured_without_a_run(tmp_path: Path) -> None:
+def test_speed_is_measured_without_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sphinx_is(None, monkeypatch)
     out = tmp_path / "results.json"
     answer = command(BENCHMARK, "--dataset", "digits-few", "--out", out)
     assert answer.code == 0, answer.err
@@ -47,6 +54,7 @@ def test_speed_is_measured_without_a_run(tmp_path: Path) -> None:
     assert set(found) == {"preparation", "features", "augmentation"}
     assert min(found.values()) > 0
     assert all(f"{name:14s}{value:8.0f} times" in answer.out for name, value in found.items())
+    assert "recognition" not in json.loads(out.read_text())
 
 
 class Oracle(ModuleType):
@@ -83,12 +91,7 @@ class Oracle(ModuleType):
 def test_a_run_is_heard_beside_pocketsphinx(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pocketsphinx", Oracle())
-    known = importlib.util.find_spec
-    monkeypatch.setattr(
-        "importlib.util.find_spec",
-        lambda name, *words: Oracle() if name == "pocketsphinx" else known(name, *words),
-    )
+    sphinx_is(Oracle(), monkeypatch)
     out = tmp_path / "results.json"
     words: Sequence[object] = ("--dataset", "digits-few", "--utterances", 6, "--out", out)
     answer = command(BENCHMARK, "--run", random_run(causal=True), *words)
