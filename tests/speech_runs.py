@@ -58,10 +58,11 @@ def digits() -> Corpus:
 
 
 def sound(seed: int, seconds: float = 1.5) -> np.ndarray:
-    """``[n]`` int16: noise that comes and goes."""
+    """``[n]`` int16: noise that comes and goes, and a tone that wanders."""
     time = np.arange(round(seconds * RATE)) / RATE
     noise = np.random.default_rng(seed).normal(0, 1500, len(time))
-    return (noise * np.sin(5 * time + seed)).astype(np.int16)
+    tone = 4000 * np.sin(2 * np.pi * 900 * time + 700 * np.sin(6 * time + seed) / 6)
+    return (noise * np.sin(9 * time + seed) + tone).astype(np.int16)
 
 
 @functools.cache
@@ -76,7 +77,7 @@ def random_run(causal: bool = False, decoder: Any = None) -> Path:
     network = model.build(config, len(corpus.alphabet))
     random = np.random.default_rng(1)
     for weight in network.trainable_variables:
-        weight.assign(weight.value + random.normal(0, 0.3, weight.shape))
+        weight.assign(weight.value + random.normal(0, 0.6 if causal else 0.3, weight.shape))
     if network.by_ctc:  # what is heard decides, and nothing else
         network.readout.bias.assign(0 * network.readout.bias)
     runs.start(run, "speech", config)

@@ -13,6 +13,7 @@ import soundfile
 
 from apps.speech import schema
 from apps.speech.grammar import DIGITS
+from apps.speech.live import Line
 from common.runs import Run
 from tests.commands import Answer, command, refusal
 from tests.speech_runs import (
@@ -231,6 +232,29 @@ def test_silence_ends_a_text() -> None:
     assert once.count("final") == 1
     assert often.count("final") > 1
     assert predict(run, "--live", stdin=b"").out == ""
+
+
+def test_a_line_is_as_likely_as_its_symbols_and_keeps_no_silence() -> None:
+    heard = Line(schema.read(Run(random_run(causal=True))))
+    symbols = heard.schema.alphabet.symbols
+    sure = np.log(np.eye(len(symbols) + 1) * 0.8 + 0.2 / (len(symbols) + 1))
+
+    def steps(text: str) -> np.ndarray:
+        return sure[[symbols.index(c) + 1 if c != "-" else 0 for c in text]]
+
+    for _ in range(100):
+        assert not heard.take("", steps("---"))
+    assert len(heard.heard) == 1
+    assert heard.take("o", steps("-oo"))
+    assert heard.take("ne", steps("n-e"))
+    p = 0.8 + 0.2 / (len(symbols) + 1)
+    assert heard.text == "one"
+    assert 0.9 * p**2 < heard.confidence() < 1
+    heard.begin()
+    heard.take("", steps("e"))  # the last symbol goes on: nothing new
+    heard.take("o", steps("-o"))
+    assert (heard.text, round(heard.still, 3)) == ("o", 0.0)
+    assert p * 0.9 < heard.confidence() < min(1.0, p * 1.1)
 
 
 # evaluate

@@ -60,13 +60,20 @@ class Line:
 
     def begin(self) -> None:
         """Empties the line."""
-        self.raw, self.heard = "", []
+        path = self.path()
+        self.raw, self.heard, self.last = "", [], int(path[-1]) if len(path) else self.last
+
+    def path(self) -> np.ndarray:
+        """The likeliest symbol at each step of the line."""
+        return np.concatenate([log_p.argmax(axis=1) for log_p in self.heard])
 
     def take(self, new: str, log_p: np.ndarray) -> bool:
         """Adds what a step said, ``[steps, symbols + 1]``; returns whether the text grew."""
         before = self.text
-        if not self.raw and new:
+        if not self.raw:
             new = new.lstrip()
+            if self.heard:  # silence is not kept, however long
+                self.begin()
         self.raw += new
         self.heard.append(log_p)
         if new:
@@ -77,13 +84,10 @@ class Line:
 
     def confidence(self) -> float:
         """How likely all its symbols were said, each in its place (``words.chances``)."""
-        log_p = np.concatenate(self.heard)
-        ids = [int(i) for i in self.schema.alphabet.encode(self.text)]
-        try:
-            spans = words.align(log_p, ids)
-        except ValueError:  # a symbol that began before the line did
-            return 0.0
-        return float(np.prod(words.chances(log_p, ids, spans)))
+        log_p, path = np.concatenate(self.heard), self.path()
+        new = (path != 0) & (path != np.concatenate([[self.last], path[:-1]]))
+        ids = [int(i) for i in path[new]]
+        return float(np.prod(words.chances(log_p, ids, words.align(log_p, ids))))
 
 
 def answers(
