@@ -9,9 +9,10 @@ MANIFEST := pyproject.toml constraints.txt
 # The runs that the benchmarks measure; these are trained when they aren't there.
 RUN := runs/bench/timeseries
 GESTURE_RUN := runs/bench/gesture
+SPEECH_RUN := runs/bench/speech
 
-.PHONY: help install lint test test-slow sentiment timeseries music gesture gesture-folds board \
-  bench bench-recurrence bench-timeseries bench-gesture clean
+.PHONY: help install lint test test-slow sentiment timeseries music speech gesture gesture-folds \
+  board bench bench-recurrence bench-timeseries bench-gesture bench-speech clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -32,8 +33,12 @@ install: .venv/.app ## make .venv and install the suite in it
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@ .venv/.app
 
+.venv/.speech: $(MANIFEST) | .venv/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[speech]'
+	@touch $@ .venv/.app
+
 .venv/.bench: $(MANIFEST) | .venv/bin/python
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench,edge]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[bench,edge,speech]'
 	@touch $@ .venv/.app
 
 lint: .venv/.dev ## ruff and mypy
@@ -56,6 +61,9 @@ timeseries: .venv/.app ## train, score and export on electricity demand; ARGS="-
 music: .venv/.app ## train, score and export on Bach's chorales
 	$(BIN)/python -m apps.music.train $(ARGS)
 
+speech: .venv/.speech ## train, score and export on spoken digits; ARGS="--dataset commands"
+	$(BIN)/python -m apps.speech.train $(ARGS)
+
 gesture: .venv/.app ## train, score and export on watch streams; ARGS=--causal labels them live
 	$(BIN)/python -m apps.gesture.train $(ARGS)
 
@@ -65,7 +73,7 @@ gesture-folds: .venv/.app ## the same for all five folds: every subject is teste
 board: .venv/.app ## TensorBoard on runs/
 	$(BIN)/tensorboard --logdir runs
 
-bench: bench-recurrence bench-timeseries bench-gesture ## every benchmark
+bench: bench-recurrence bench-timeseries bench-gesture bench-speech ## every benchmark
 
 bench-recurrence: .venv/.bench ## the recurrence beside Keras, PyTorch and bare matrix products
 	$(BIN)/python -m benchmarks.recurrence $(ARGS)
@@ -81,6 +89,12 @@ bench-gesture: .venv/.bench $(GESTURE_RUN)/metrics.json ## time a frame; GESTURE
 
 runs/bench/gesture/metrics.json: | .venv/.app
 	$(BIN)/python -m apps.gesture.train --causal --run-dir $(@D)
+
+bench-speech: .venv/.bench $(SPEECH_RUN)/metrics.json ## speed, beside PocketSphinx; SPEECH_RUN=FOLDER
+	$(BIN)/python -m benchmarks.speech --run $(SPEECH_RUN) $(ARGS)
+
+runs/bench/speech/metrics.json: | .venv/.speech
+	$(BIN)/python -m apps.speech.train --causal --run-dir $(@D)
 
 clean: ## remove .venv and what tools left; runs/ stays
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

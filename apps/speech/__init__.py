@@ -1,0 +1,1 @@
+"""Speech: from a waveform to text."""

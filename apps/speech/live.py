@@ -1,0 +1,123 @@
+"""Sound that arrives on stdin, written down while it does."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from apps.speech import words
+from apps.speech.schema import Schema
+from apps.speech.utterances import RATE
+from common.errors import UserError
+
+CHUNK = 800  # samples that are waited for at most: 50 ms
+
+
+def follow(model: Any, schema: Schema, silence: float) -> None:
+    """Prints ``seconds, partial, text`` whenever the text grows, and ``seconds, final, text,
+    confidence`` when nothing was added for `silence` seconds, or at the end. Seconds are of sound
+    read so far.
+
+    Raises:
+        UserError: at a terminal, and for half a sample at the end.
+    """
+    read, line = 0, Line(schema)
+    for waveform, said in answers(model, sound_of(sys.stdin)):
+        read += len(waveform)
+        grown = line.take(said["text"][0].decode(), said["log_p"][0])
+        if grown:
+            print(f"{read / RATE:.2f}\tpartial\t{line.text}", flush=True)
+        elif line.text and line.still >= silence:
+            finish(line, read)
+    if line.text:
+        finish(line, read)
+
+
+def finish(line: "Line", read: int) -> None:
+    """Prints a line that has come to its end, and empties it."""
+    print(f"{read / RATE:.2f}\tfinal\t{line.text}\t{line.confidence():.4f}", flush=True)
+    line.begin()
+
+
+@dataclass
+class Line:
+    """The text since the last silence."""
+
+    schema: Schema
+    raw: str = ""
+    heard: list[np.ndarray] = field(default_factory=list)
+    last: int = 0
+    """The symbol of the step before the line."""
+    still: float = 0.0
+    """Seconds since a symbol was added."""
+
+    @property
+    def text(self) -> str:
+        return self.raw.strip()
+
+    def begin(self) -> None:
+        """Empties the line."""
+        path = self.path()
+        self.raw, self.heard, self.last = "", [], int(path[-1]) if len(path) else self.last
+
+    def path(self) -> np.ndarray:
+        """The likeliest symbol at each step of the line."""
+        return np.concatenate([log_p.argmax(axis=1) for log_p in self.heard])
+
+    def take(self, new: str, log_p: np.ndarray) -> bool:
+        """Adds what a step said, ``[steps, symbols + 1]``; returns whether the text grew."""
+        before = self.text
+        if not self.raw:
+            new = new.lstrip()
+            if self.heard:  # silence is not kept, however long
+                self.begin()
+        self.raw += new
+        self.heard.append(log_p)
+        if new:
+            self.still = 0.0
+        else:
+            self.still += len(log_p) * self.schema.seconds_a_step
+        return self.text != before
+
+    def confidence(self) -> float:
+        """How likely all its symbols were said, each in its place (``words.chances``)."""
+        log_p, path = np.concatenate(self.heard), self.path()
+        new = (path != 0) & (path != np.concatenate([[self.last], path[:-1]]))
+        ids = [int(i) for i in path[new]]
+        return float(np.prod(words.chances(log_p, ids, words.align(log_p, ids))))
+
+
+def answers(
+    model: Any, chunks: Iterator[np.ndarray]
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Each chunk ``[n]`` with what the model says when it has heard it, and at last nothing with
+    what it still owes."""
+    state = model.signatures["start"](batch=tf.constant(1))
+    for waveform in chunks:
+        said = model.signatures["step"](waveform=tf.constant(waveform[np.newaxis]), **state)
+        state = {name: value for name, value in said.items() if name.startswith("state_")}
+        yield waveform, {name: said[name].numpy() for name in ("text", "log_p")}
+    said = model.signatures["finish"](**state)
+    yield np.zeros(0, np.float32), {name: said[name].numpy() for name in ("text", "log_p")}
+
+
+def sound_of(stdin: Any) -> Iterator[np.ndarray]:
+    """Samples ``[n]`` from -1 to 1, as soon as they are there."""
+    if stdin is None or stdin.isatty():
+        raise UserError(
+            "--live: expected raw sound on stdin, as in "
+            "`arecord -q -f S16_LE -r 16000 -c 1 -t raw | ... --live`"
+        )
+    rest = b""
+    while data := stdin.buffer.read1(2 * CHUNK):
+        if not rest and data[:4] in (b"RIFF", b"fLaC", b"OggS"):
+            raise UserError("--live: expected raw samples on stdin, found a sound file: name it")
+        rest += data
+        whole = len(rest) // 2 * 2
+        yield np.frombuffer(rest[:whole], "<i2").astype(np.float32) / 32768
+        rest = rest[whole:]
+    if rest:
+        raise UserError("stdin: ends with half a sample, expected 16 bits a sample")
