@@ -6,36 +6,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from apps.music.pieces import LOWEST, Piece, notes_of
+from apps.music import keys
+from apps.music.pieces import Piece, notes_of
 
 LONGEST_NOTE = 32
 WIDEST = 12
 PHRASE = 8
 """Notes of the highest line that count as a phrase repeated."""
-# Krumhansl & Kessler (1982): how well each pitch class fits a key, from the tonic upwards.
-MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
-MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
-SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 9, 10, 11)}
-
-
-def pitch_classes(piece: Piece) -> np.ndarray:
-    """Frames in which each of C, C# ... B sounds, ``[12]``."""
-    counts = piece.sounding.sum(axis=0)
-    classes = (np.arange(len(counts)) + LOWEST) % 12
-    return np.bincount(classes, weights=counts, minlength=12)
-
-
-def key_of(piece: Piece) -> tuple[int, str]:
-    """Tonic (0 is C) and mode by the profile that correlates best (Krumhansl 1990)."""
-    heard = pitch_classes(piece)
-    if not heard.any() or np.ptp(heard) == 0:
-        return 0, "major"
-    fits = {
-        (tonic, mode): np.corrcoef(heard, np.roll(profile, tonic))[0, 1]
-        for mode, profile in (("major", MAJOR), ("minor", MINOR))
-        for tonic in range(12)
-    }
-    return max(fits, key=lambda key: fits[key])
+SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 9, 10, 11))
+"""Of major and minor, in semitones above the tonic."""
 
 
 def out_of_key(pieces: Sequence[Piece]) -> float:
@@ -43,8 +22,8 @@ def out_of_key(pieces: Sequence[Piece]) -> float:
     and the melodic scale together."""
     outside = total = 0.0
     for piece in pieces:
-        tonic, mode = key_of(piece)
-        heard = np.roll(pitch_classes(piece), -tonic)
+        tonic, mode = keys.parts(keys.of(piece) or 1)
+        heard = np.roll(keys.pitch_classes(piece), -tonic)
         total += heard.sum()
         outside += heard.sum() - heard[list(SCALES[mode])].sum()
     return outside / max(total, 1)
@@ -60,7 +39,7 @@ def distributions(pieces: Sequence[Piece], articulated: bool) -> dict[str, np.nd
     for piece in pieces:
         for note in notes_of(piece.frames, articulated):
             lengths[min(note.end - note.begin, LONGEST_NOTE) - 1] += 1
-        classes += np.roll(pitch_classes(piece), -key_of(piece)[0])
+        classes += np.roll(keys.pitch_classes(piece), -keys.parts(keys.of(piece) or 1)[0])
         steps = np.diff([key for key, _ in top_line(piece, articulated)])
         np.add.at(intervals, np.clip(steps, -WIDEST, WIDEST).astype(int) + WIDEST, 1)
     tables = {"note_length": lengths, "pitch_class": classes, "interval": intervals}
@@ -114,25 +93,29 @@ def _parallel(before: np.ndarray, after: np.ndarray) -> int:
     return found
 
 
-def longest_copy(piece: Piece, corpus: Sequence[Piece]) -> int:
-    """Frames of the longest passage that also stands in a piece of `corpus`, in any key.
+def longest_copies(pieces: Sequence[Piece], corpus: Sequence[Piece]) -> list[int]:
+    """Of each piece, the frames of the longest passage that also stands in one of `corpus`, in
+    any key.
 
     A passage is told by what happens in each frame, relative to its lowest key, and how that
     moves; silence alone is none.
     """
-    own = _tokens(piece)
-    others = [_tokens(other) for other in corpus]
-    low, high = 0, len(own)
-    while low < high:  # a passage of n frames holds one of n - 1
-        middle = (low + high + 1) // 2
-        wanted = {tuple(own[i : i + middle]) for i in range(len(own) - middle + 1)}
-        hit = any(
-            tuple(tokens[i : i + middle]) in wanted
-            for tokens in others
-            for i in range(len(tokens) - middle + 1)
-        )
-        low, high = (middle, high) if hit else (low, middle - 1)
-    return low + 1 if low else 0
+    numbers: dict[tuple, int] = {}
+    known = []
+    for other in corpus:
+        known += [numbers.setdefault(token, len(numbers)) for token in _tokens(other)]
+        known.append(-1)  # no passage goes on into the next piece
+    known_ = np.array(known)
+    found = []
+    for piece in pieces:
+        running = np.zeros(len(known_), int)
+        longest = 0
+        for token in _tokens(piece):  # running[j]: how long what ends here ends alike at j
+            before = np.concatenate([[0], running[:-1]])
+            running = np.where(known_ == numbers.get(token, -2), before + 1, 0)
+            longest = max(longest, int(running.max(initial=0)))
+        found.append(longest + 1 if longest else 0)
+    return found
 
 
 def _tokens(piece: Piece) -> list[tuple]:
@@ -142,7 +125,7 @@ def _tokens(piece: Piece) -> list[tuple]:
     rows = [np.flatnonzero(row) for row in piece.sounding]
     for t in range(1, len(rows)):
         if not len(rows[t]) or not len(rows[t - 1]):
-            tokens.append((piece.name, t))
+            tokens.append((id(piece), t))
             continue
         here = piece.frames[t, rows[t]]
         shape = tuple((rows[t] - rows[t][0]).tolist())
@@ -162,17 +145,24 @@ def compare(
     resolution: int,
     articulated: bool,
 ) -> dict[str, dict[str, float]]:
-    """Composed and test pieces, each beside the training pieces: ``composed`` and ``test``, each
-    with distances of distributions, rates, and the longest copied passage in quarter notes."""
+    """``composed`` and ``test`` pieces, each with the distances of their distributions from the
+    training pieces', rates, and the longest passage copied from training in quarter notes; of
+    ``train``, the rates alone."""
     known = distributions(train, articulated)
-    found = {}
+    found = {"train": _rates(train, articulated)}
     for name, pieces in (("composed", composed), ("test", test)):
         shares = distributions(pieces, articulated)
         found[name] = {
             **{f"{k}_distance": distance(shares[k], known[k]) for k in known},
-            "out_of_key": out_of_key(pieces),
-            "repetition": repetition(pieces, articulated),
-            "parallels": parallels(pieces),
-            "longest_copy": max(longest_copy(p, train) for p in pieces) / resolution,
+            **_rates(pieces, articulated),
+            "longest_copy": max(longest_copies(pieces, train)) / resolution,
         }
     return found
+
+
+def _rates(pieces: Sequence[Piece], articulated: bool) -> dict[str, float]:
+    return {
+        "out_of_key": out_of_key(pieces),
+        "repetition": repetition(pieces, articulated),
+        "parallels": parallels(pieces),
+    }
