@@ -9,9 +9,10 @@ MANIFEST := pyproject.toml constraints.txt
 # The runs that the benchmarks measure; these are trained when they aren't there.
 RUN := runs/bench/timeseries
 GESTURE_RUN := runs/bench/gesture
+MUSIC_RUN := runs/bench/music
 
 .PHONY: help install lint test test-slow sentiment timeseries music gesture gesture-folds board \
-  bench bench-recurrence bench-timeseries bench-gesture clean
+  bench bench-recurrence bench-timeseries bench-gesture bench-music clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -53,7 +54,7 @@ sentiment: .venv/.app ## train, score and export on IMDb; ARGS="--preset best" f
 timeseries: .venv/.app ## train, score and export on electricity demand; ARGS="--dataset weather"
 	$(BIN)/python -m apps.timeseries.train $(ARGS)
 
-music: .venv/.app ## train, score and export on Bach's chorales
+music: .venv/.app ## train, score and export on Bach's chorales; ARGS="--dataset folk"
 	$(BIN)/python -m apps.music.train $(ARGS)
 
 gesture: .venv/.app ## train, score and export on watch streams; ARGS=--causal labels them live
@@ -65,7 +66,7 @@ gesture-folds: .venv/.app ## the same for all five folds: every subject is teste
 board: .venv/.app ## TensorBoard on runs/
 	$(BIN)/tensorboard --logdir runs
 
-bench: bench-recurrence bench-timeseries bench-gesture ## every benchmark
+bench: bench-recurrence bench-timeseries bench-gesture bench-music ## every benchmark
 
 bench-recurrence: .venv/.bench ## the recurrence beside Keras, PyTorch and bare matrix products
 	$(BIN)/python -m benchmarks.recurrence $(ARGS)
@@ -81,6 +82,12 @@ bench-gesture: .venv/.bench $(GESTURE_RUN)/metrics.json ## time a frame; GESTURE
 
 runs/bench/gesture/metrics.json: | .venv/.app
 	$(BIN)/python -m apps.gesture.train --causal --run-dir $(@D)
+
+bench-music: .venv/.app $(MUSIC_RUN)/metrics.json ## time a piece and a frame; MUSIC_RUN=FOLDER
+	$(BIN)/python -m benchmarks.music --run $(MUSIC_RUN) $(ARGS)
+
+runs/bench/music/metrics.json: | .venv/.app
+	$(BIN)/python -m apps.music.train --run-dir $(@D)
 
 clean: ## remove .venv and what tools left; runs/ stays
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -496,13 +496,19 @@ def voices_frame(
 ) -> float:
     r"""Voice by voice: :math:`p(k_v) \propto e^{\ell_{v,k}}, k \le k_{v-1}` with
     :math:`\ell_{v,k} = V_k a' + V'_{v,k} c + \sum_u R_u(a')_{k - m_u}
-    + \sum_{j<v} H_j(a')_{k - k_j} + D(a')_{k - \tau}`; -log p. As ``joint_frame``."""
+    + \sum_{j<v} H_j(a')_{k - k_j} + D(a')_{k - \tau}`, where a' knows of the voices above their
+    keys, their moves, and from which interval these were; -log p. As ``joint_frame``."""
     w, total = weights, 0.0
     chosen = read_voices(frame, lines)
     count, silence = len(lines), 88
     above = np.zeros(w["context"].shape[1])
+    moved: list[int] = []
     for v, key in enumerate(chosen):
-        a = relu(c @ w["context"] + w["context_b"] + above + w["voice"][v])
+        pairs = [
+            w["pairs"][(m - lines[v]) % 12 * 28 + move if min(m, lines[v]) >= 0 else 12 * 28]
+            for m, move in zip(lines, moved, strict=False)
+        ]
+        a = relu(c @ w["context"] + w["context_b"] + above + sum(pairs) + w["voice"][v])
         a = a + relu(a @ w["deeper"] + w["deeper_b"])
         logits = a @ w["sounds"] + w["sounds_b"]
         logits = logits + (c @ w["direct"] + w["direct_b"]).reshape(count, 89)[v]
@@ -524,6 +530,7 @@ def voices_frame(
         move = 27 if held else 13
         if not held and lines[v] >= 0:
             move = int(np.clip(key - lines[v], -13, 13)) + 13
+        moved.append(move)
         above = above + w["notes"][v * 89 + key + 1] + w["moves"][v * 28 + move]
     return float(total)
 

@@ -61,7 +61,7 @@ def test_composed_pieces_are_laid_beside_the_corpus() -> None:
     answer = command(EVALUATE, "--run", run, "--compose", 2, "--out", run.parent / "style.json")
     assert answer.code == 0, answer.err
     style = json.loads((run.parent / "style.json").read_text())["style"]
-    assert set(style) == {"composed", "test"}
+    assert set(style) == {"composed", "test", "train"}
     assert all(0 <= style["composed"][f"{k}_distance"] <= 1 for k in ("interval", "note_length"))
 
 

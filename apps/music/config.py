@@ -70,7 +70,7 @@ PRESETS: dict[str, dict[str, object]] = {
 }
 
 
-TEMPERATURE, TOP_P = 1.0, 0.95
+TEMPERATURE, TOP_P = 1.0, 0.98
 """How pieces are drawn unless something else is asked for; chosen on validation pieces."""
 
 

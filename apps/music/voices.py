@@ -6,11 +6,13 @@ A frame is read as the key of each voice, the highest first. With :math:`k_v` th
 .. math::
     p(x \mid c) &= \prod_{v=1}^{V} p(k_v \mid k_{<v}, c), \qquad
     p(k_v = k \mid k_{<v}, c) \propto e^{\ell_{v,k}} \quad\text{for } k \le k_{v-1} \\
-    a_v &= \mathrm{relu}\Big(U c + \sum_{j < v} (N_{j, k_j} + M_{j, k_j - m_j}) + e_v\Big), \qquad
+    a_v &= \mathrm{relu}\Big(U c + \sum_{j < v} (N_{j, k_j} + M_{j, k_j - m_j}
+        + P_{(m_j - m_v) \bmod 12,\, k_j - m_j}) + e_v\Big), \qquad
     a'_v = a_v + \mathrm{relu}(A a_v) \\
     \ell_{v,k} &= V_k a'_v + V'_{v,k} c + \sum_u R_u(a'_v)_{k - m_u}
         + \sum_{j<v} H_j(a'_v)_{k_j - k} + D(a'_v)_{k - \tau} .
 
+P sees how a voice above has moved from which interval: what parallel fifths are told by.
 Two voices may be on one key, and the first may choose silence for all of them; no voice can fall
 out alone. Where held keys are told from struck ones, the first voice on a key that sounded
 before strikes it with :math:`\sigma(Q(a'_v))`, of its own row where the key is its own
@@ -111,6 +113,7 @@ class VoiceDensity(keras.layers.Layer):
         self.context = keras.layers.Dense(width, name="context")
         self.notes = keras.layers.Embedding(voices * (KEYS + 1), width, name="notes")
         self.moves = keras.layers.Embedding(voices * (2 * LEAP + 2), width, name="moves")
+        self.pairs = keras.layers.Embedding(12 * (2 * LEAP + 2) + 1, width, name="pairs")
         self.voice = keras.layers.Embedding(voices, width, name="voice")
         self.deeper = keras.layers.Dense(width, "relu", name="deeper")
         self.sounds = keras.layers.Dense(KEYS + 1, name="sounds", **wide)
@@ -143,7 +146,7 @@ class VoiceDensity(keras.layers.Layer):
         moves = tf.where(held, 2 * LEAP + 1, tf.where(past.lines >= 0, moves, LEAP))
         above = self.notes(numbers * (KEYS + 1) + lines + 1)
         above += self.moves(numbers * (2 * LEAP + 2) + moves)
-        above = tf.cumsum(above, axis=1, exclusive=True)
+        above = tf.cumsum(above, axis=1, exclusive=True) + self._counterpoint(past.lines, moves)
         hidden = self.context(context)[:, tf.newaxis] + above + self.voice(numbers)
         hidden = self.drop(tf.nn.relu(hidden), training=training)
         hidden += self.drop(self.deeper(hidden), training=training)
@@ -155,6 +158,16 @@ class VoiceDensity(keras.layers.Layer):
         logits = tf.where(self._open(lines), logits, NEVER)
         struck = self.struck(hidden) if self.articulated else None
         return Logits(tf.nn.log_softmax(logits), struck)
+
+    def _counterpoint(self, before: tf.Tensor, moves: tf.Tensor) -> tf.Tensor:
+        """P, summed over the voices above each, ``[rows, voices, width]``."""
+        found = [tf.zeros_like(self.pairs(moves[:, 0]))]
+        for voice in range(1, self.voices):
+            upper, own = before[:, :voice], before[:, voice : voice + 1]
+            pairs = (upper - own) % 12 * (2 * LEAP + 2) + moves[:, :voice]
+            pairs = tf.where((upper >= 0) & (own >= 0), pairs, 12 * (2 * LEAP + 2))
+            found.append(tf.reduce_sum(self.pairs(pairs), axis=1))
+        return tf.stack(found, axis=1)
 
     def _harmony(self, hidden: tf.Tensor) -> tf.Tensor:
         """Of each voice, at the intervals from those above it alone."""
