@@ -56,6 +56,21 @@ def test_the_score_of_the_export_is_the_score_of_the_run() -> None:
     assert again["baselines"] == before["baselines"]
 
 
+def test_every_frame_of_every_test_piece_counts() -> None:
+    from apps.music import data
+    from apps.music.settings import Settings, asked
+    from common import export, runs
+
+    run, _ = small_run()
+    settings, model = Settings.read(runs.Run(run)), export.load(run / "export" / "1")
+    test = data.load("", small_data()).test
+    nats = [model.signatures["score"](**asked(piece, settings))["nll"].numpy()[0] for piece in test]
+    assert [len(each) for each in nats] == [len(piece) for piece in test]
+    assert (np.concatenate(nats) > 0).all()
+    scored = json.loads((run / "metrics.json").read_text())["test"]["nll"]
+    assert scored == pytest.approx(np.concatenate(nats).mean(), rel=1e-4)
+
+
 def test_composed_pieces_are_laid_beside_the_corpus() -> None:
     run, _ = small_run()
     answer = command(EVALUATE, "--run", run, "--compose", 2, "--out", run.parent / "style.json")

@@ -70,9 +70,10 @@ def end(result: dict[str, Any], folder: Path) -> None:
     verdict = "better than" if gain > 0 else "NOT better than"
     print(f"The network is {verdict} the best baseline, {name} ({gain:+.4f} nats a frame).")
     python = command("python")
+    start = "C4 E4 G4" if result["head"] == "events" else "C4+E4+G4"
     print(
         f"\nNext:\n"
-        f'  {python} -m apps.music.predict --run {folder} --start "C4+E4+G4" --bars 16\n'
+        f'  {python} -m apps.music.predict --run {folder} --start "{start}" --bars 16\n'
         f"  {python} -m apps.music.predict --run {folder} --primer tune.mid --out more.mid\n"
         f"  {python} -m apps.music.evaluate --run {folder} --data folder_of_midi\n"
         f"  {command('saved_model_cli')} show --dir {folder / 'export' / '1'} --all\n"
