@@ -23,11 +23,9 @@ import tensorflow as tf
 from apps.music import keys
 from apps.music.config import MusicConfig
 from apps.music.density import INTERVAL, at_intervals, on_degrees
-from apps.music.model import CLOCK
+from apps.music.model import CLOCK, recurrences
 from apps.music.pieces import HELD, KEYS, LONGEST_BAR, STRUCK
 from apps.music.shape import Shape
-from common.cells import make_cell
-from common.layers import Recurrent
 
 LONGEST = 64
 """Frames of an event."""
@@ -144,10 +142,7 @@ class Melodist(keras.Model):
             for name, count in tables.items()
         }
         self.pitches = keras.layers.Embedding(KEYS + 2, 4 * CLOCK, name="pitches")
-        self.recurrences = [
-            Recurrent(make_cell(config.cell, config.units), name=f"recurrence_{number}")
-            for number in range(config.layers)
-        ]
+        self.recurrences = recurrences(config)
         self.context = keras.layers.Dense(width, name="context")
         self.sounds = keras.layers.Dense(KEYS + 1, name="sounds", **wide)
         self.interval = keras.layers.Dense(EARLIER * (2 * INTERVAL + 1), name="interval", **wide)

@@ -30,6 +30,18 @@ CLOCK = 16
 """Width of the vectors that say where a frame stands in its bar, and in which key."""
 
 
+def recurrences(config: MusicConfig) -> list[Recurrent]:
+    """The layers that read the past, from below."""
+    return [
+        Recurrent(
+            make_cell(config.cell, config.units),
+            truncate=config.truncate,
+            name=f"recurrence_{number}",
+        )
+        for number in range(config.layers)
+    ]
+
+
 class Composer(keras.Model):
     """One network.
 
@@ -46,14 +58,7 @@ class Composer(keras.Model):
             keras.layers.Embedding(n + 1, CLOCK, name=name) for name, n in counts.items()
         ]
         self.keys = keras.layers.Embedding(keys.COUNT, CLOCK, name="keys")
-        self.recurrences = [
-            Recurrent(
-                make_cell(config.cell, config.units),
-                truncate=config.truncate,
-                name=f"recurrence_{number}",
-            )
-            for number in range(config.layers)
-        ]
+        self.recurrences = recurrences(config)
         told, drop = shape.articulated, config.density_dropout
         self.way: ModuleType = voices if shape.head == "voices" else density
         if shape.head == "voices":

@@ -46,8 +46,8 @@ class Ensemble:
         self.networks = tuple(networks)
         self.shape = networks[0].shape
         self.way, self.first = networks[0].way, networks[0].density
-        self._scored = tf.function(self._losses, reduce_retracing=True)
-        self._guessed = tf.function(self._guesses, reduce_retracing=True)
+        self._scored = tf.function(self.nats, reduce_retracing=True)
+        self._guessed = tf.function(self.likeliest, reduce_retracing=True)
         self.compose = tf.function(self.generate, reduce_retracing=True)
 
     def losses(self, batches: RollBatches) -> list[np.ndarray]:
@@ -59,16 +59,18 @@ class Ensemble:
         there before it: ``[time, 88]``."""
         return batches.each(self._guessed)
 
-    def _losses(
+    def nats(
         self, frames: tf.Tensor, clock: tf.Tensor, key: tf.Tensor, mask: tf.Tensor
     ) -> tf.Tensor:
+        """Of each frame, ``[batch, time]``."""
         asked, past = self._known(frames, clock, key, mask)
         each = self.way.nll(asked, past, tf.reshape(frames, [-1, KEYS]))
         return tf.reshape(each, tf.shape(frames)[:2])
 
-    def _guesses(
+    def likeliest(
         self, frames: tf.Tensor, clock: tf.Tensor, key: tf.Tensor, mask: tf.Tensor
     ) -> tf.Tensor:
+        """The frame that is expected at each place, ``[batch, time, 88]``."""
         asked, past = self._known(frames, clock, key, mask)
         greedy = sampling.Choice(
             tf.constant(0.0), tf.constant(1), tf.constant(1.0), tf.constant([0, 0])
@@ -89,27 +91,11 @@ class Ensemble:
         way = voices if self.way is voices else sampling
         return way.frame(asked, past, choice, given)
 
-    def sample(self, corpus: Corpus, steps: int) -> Piece:
-        """A piece from nothing, in the metre and the key that the corpus has most of; always
-        drawn by the same seed, so that one hears a model change."""
-        bars = [piece.bar for piece in corpus.train]
-        bar = max(set(bars), key=bars.count)
-        nothing = tf.zeros([1, 0, KEYS], tf.int32)
-        how = draw(bar=bar, key=int(np.argmax(keys.counts(corpus.train))))
-        roll = self.compose(nothing, tf.constant(steps), **how)["roll"]
-        return Piece("composed", roll.numpy()[0].astype(np.uint8), bar)
-
     def score(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> Outputs:
         """Given what stands before each frame: ``nll`` ``[batch, time]``, its nats, and
         ``likeliest`` ``[batch, time, 88]``, the frame that was expected."""
-        batch, time = tf.unstack(tf.shape(roll)[:2])
-        clock = frame_clock(tf.range(time), bar, offset, tf.zeros([time], tf.int32))
-        told = tf.tile(clock[tf.newaxis], [batch, 1, 1]), tf.fill([batch], key)
-        mask = tf.ones([batch, time], tf.bool)
-        return {
-            "nll": self._losses(roll, *told, mask),
-            "likeliest": self._guesses(roll, *told, mask),
-        }
+        told = told_of(roll, bar, offset, key)
+        return {"nll": self.nats(roll, *told), "likeliest": self.likeliest(roll, *told)}
 
     def generate(
         self,
@@ -209,7 +195,7 @@ class Ensemble:
                 key is taken where there is one; ``place``, counted from 1, ``bar``, ``left`` and
                 ``key``, or zeros, ``[batch]``; how to draw; and ``state_...``.
         """
-        names = self._state_names()
+        names = state_names(self.networks)
         states = [[[inputs[name] for name in layer] for layer in member] for member in names]
         clock = tf.stack([inputs["place"], inputs["bar"], inputs["left"]], axis=1)
         earlier = tf.cast(inputs[LINES], tf.int32) - 1  # zeros at first: no voice has a key
@@ -227,15 +213,6 @@ class Ensemble:
             LINES: tf.cast(lines + 1, tf.float32),
             **{name: tf.cast(state, tf.float32) for name, state in flat},
         }
-
-    def _state_names(self) -> list[list[list[str]]]:
-        return [
-            [
-                [f"state_{member}_{layer}_{part}" for part in range(len(parts))]
-                for layer, parts in enumerate(network.first_states(1))
-            ]
-            for member, network in enumerate(self.networks)
-        ]
 
     def signatures(self) -> dict[str, Signature]:
         """What ``common.export.write`` writes."""
@@ -255,7 +232,9 @@ class Ensemble:
             **{spec.name: spec for spec in scalars(**draw)},
         }
         states = [network.first_states(1) for network in self.networks]
-        flat = zip(tf.nest.flatten(self._state_names()), tf.nest.flatten(states), strict=True)
+        flat = zip(
+            tf.nest.flatten(state_names(self.networks)), tf.nest.flatten(states), strict=True
+        )
         for name, state in flat:
             stepped[name] = tf.TensorSpec([None, state.shape[-1]], tf.float32, name)
         stepped[LINES] = tf.TensorSpec([None, self.shape.voices], tf.float32, LINES)
@@ -271,6 +250,36 @@ class Ensemble:
             "score": (self.score, [rolls("roll"), *scalars(**whole)]),
             "step": (self.step, [stepped]),
         }
+
+
+def state_names(networks: Sequence[Any]) -> list[list[list[str]]]:
+    """What the states are called outside: of each network, of each layer."""
+    return [
+        [
+            [f"state_{member}_{layer}_{part}" for part in range(len(parts))]
+            for layer, parts in enumerate(network.first_states(1))
+        ]
+        for member, network in enumerate(networks)
+    ]
+
+
+def sample(composer: Any, corpus: Corpus, steps: int) -> Piece:
+    """A piece from nothing, in the metre and the key that the corpus has most of; always drawn by
+    the same seed, so that one hears a model change."""
+    bars = [piece.bar for piece in corpus.train]
+    bar = max(set(bars), key=bars.count)
+    nothing = tf.zeros([1, 0, KEYS], tf.int32)
+    how = draw(bar=bar, key=int(np.argmax(keys.counts(corpus.train))))
+    roll = composer.compose(nothing, tf.constant(steps), **how)["roll"]
+    return Piece("composed", roll.numpy()[0].astype(np.uint8), bar)
+
+
+def told_of(roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> tuple:
+    """Clock, key and mask of whole rolls whose end is not told."""
+    batch, time = tf.unstack(tf.shape(roll)[:2])
+    clock = frame_clock(tf.range(time), bar, offset, tf.zeros([time], tf.int32))
+    clock = tf.tile(clock[tf.newaxis], [batch, 1, 1])
+    return clock, tf.fill([batch], key), tf.ones([batch, time], tf.bool)
 
 
 def frame_clock(frames: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, left: tf.Tensor) -> tf.Tensor:

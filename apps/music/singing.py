@@ -6,13 +6,20 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from apps.music import keys, melody
+from apps.music import melody
 from apps.music.melody import BEGIN, EARLIER, LONGEST, REST, Before, Melodist
-from apps.music.pieces import KEYS, LONGEST_BAR, Corpus, Piece
+from apps.music.pieces import KEYS, LONGEST_BAR
 from apps.music.rolls import RollBatches
 from apps.music.sampling import Choice, narrowed
-from apps.music.serving import LINES, Outputs, States, Told, frame_clock
-from apps.music.settings import draw
+from apps.music.serving import (
+    LINES,
+    Outputs,
+    States,
+    Told,
+    frame_clock,
+    state_names,
+    told_of,
+)
 from common.export import Signature
 
 
@@ -22,8 +29,8 @@ class Singers:
 
     def __init__(self, networks: Sequence[Melodist]) -> None:
         self.networks = tuple(networks)
-        self._scored = tf.function(self._losses, reduce_retracing=True)
-        self._guessed = tf.function(self._guesses, reduce_retracing=True)
+        self._scored = tf.function(self.nats, reduce_retracing=True)
+        self._guessed = tf.function(self.likeliest, reduce_retracing=True)
         self.compose = tf.function(self.generate, reduce_retracing=True)
 
     def losses(self, batches: RollBatches) -> list[np.ndarray]:
@@ -36,9 +43,10 @@ class Singers:
         88]`` of each piece."""
         return batches.each(self._guessed)
 
-    def _losses(
+    def nats(
         self, frames: tf.Tensor, clock: tf.Tensor, key: tf.Tensor, mask: tf.Tensor
     ) -> tf.Tensor:
+        """Of each frame, ``[batch, time]``."""
         events = melody.events_of(frames, mask)
         contexts, before = self._known(events, clock, key)
         pitches = tf.reshape(events.pitches, [-1])
@@ -48,9 +56,10 @@ class Singers:
         each -= tf.gather(lasts, lengths - 1, batch_dims=1)
         return melody.on_frames(each, events, strict=True)
 
-    def _guesses(
+    def likeliest(
         self, frames: tf.Tensor, clock: tf.Tensor, key: tf.Tensor, mask: tf.Tensor
     ) -> tf.Tensor:
+        """The notes that are expected, ``[batch, time, 88]``."""
         events = melody.events_of(frames, mask)
         contexts, before = self._known(events, clock, key)
         pitch = tf.argmax(self._pitch(contexts, before), axis=1, output_type=tf.int32)
@@ -78,25 +87,10 @@ class Singers:
         pairs = zip(self.networks, contexts, strict=True)
         return _mean([network.length(context, before, pitch) for network, context in pairs])
 
-    def sample(self, corpus: Corpus, steps: int) -> Piece:
-        """As ``serving.Ensemble.sample``."""
-        bars = [piece.bar for piece in corpus.train]
-        bar = max(set(bars), key=bars.count)
-        nothing = tf.zeros([1, 0, KEYS], tf.int32)
-        how = draw(bar=bar, key=int(np.argmax(keys.counts(corpus.train))))
-        roll = self.compose(nothing, tf.constant(steps), **how)["roll"]
-        return Piece("composed", roll.numpy()[0].astype(np.uint8), bar)
-
     def score(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> Outputs:
         """As ``serving.Ensemble.score``; the nats of a note stand where it begins."""
-        batch, time = tf.unstack(tf.shape(roll)[:2])
-        clock = frame_clock(tf.range(time), bar, offset, tf.zeros([time], tf.int32))
-        told = tf.tile(clock[tf.newaxis], [batch, 1, 1]), tf.fill([batch], key)
-        mask = tf.ones([batch, time], tf.bool)
-        return {
-            "nll": self._losses(roll, *told, mask),
-            "likeliest": self._guesses(roll, *told, mask),
-        }
+        told = told_of(roll, bar, offset, key)
+        return {"nll": self.nats(roll, *told), "likeliest": self.likeliest(roll, *told)}
 
     def generate(
         self,
@@ -188,7 +182,7 @@ class Singers:
                 ``place`` where the note begins, counted from 1, ``bar``, ``left`` and ``key``, or
                 zeros, ``[batch]``; how to draw; and ``state_...``.
         """
-        names = self._state_names()
+        names = state_names(self.networks)
         states = [[[inputs[name] for name in layer] for layer in member] for member in names]
         clock = tf.stack([inputs["place"], inputs["bar"], inputs["left"]], axis=1)
         lines = melody.after(tf.cast(inputs[LINES], tf.int32) - 1, inputs["pitch"])
@@ -208,15 +202,6 @@ class Singers:
             **{name: tf.cast(state, tf.float32) for name, state in flat},
         }
 
-    def _state_names(self) -> list[list[list[str]]]:
-        return [
-            [
-                [f"state_{member}_{layer}_{part}" for part in range(len(parts))]
-                for layer, parts in enumerate(network.first_states(1))
-            ]
-            for member, network in enumerate(self.networks)
-        ]
-
     def signatures(self) -> dict[str, Signature]:
         """What ``common.export.write`` writes."""
         roll = [tf.TensorSpec([None, None, KEYS], tf.int32, name) for name in ("start", "roll")]
@@ -231,7 +216,7 @@ class Singers:
         stepped = {name: tf.TensorSpec([None], tf.int32, name) for name in each}
         stepped |= {spec.name: spec for spec in drawing}
         states = tf.nest.flatten([network.first_states(1) for network in self.networks])
-        for name, state in zip(tf.nest.flatten(self._state_names()), states, strict=True):
+        for name, state in zip(tf.nest.flatten(state_names(self.networks)), states, strict=True):
             stepped[name] = tf.TensorSpec([None, state.shape[-1]], tf.float32, name)
         stepped[LINES] = tf.TensorSpec([None, EARLIER], tf.float32, LINES)
         last = [*drawing, *whole, *_scalars(tf.int32, "after")]

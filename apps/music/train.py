@@ -89,7 +89,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
 
         def validate(step: int, alone: Any = alone, board: Monitor = board) -> dict[str, float]:
             if step // train.steps % max(1, epochs // HEARD) == 0:
-                piece = alone.sample(corpus, LISTENED * corpus.resolution)
+                piece = serving.sample(alone, corpus, LISTENED * corpus.resolution)
                 grid = (corpus.resolution, corpus.articulated)
                 board.figure("piano_roll", plots.piano_roll(piece, *grid), step)
                 heard = render.sound(piece, *grid, render.TEMPO)

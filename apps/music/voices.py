@@ -32,7 +32,7 @@ import tensorflow as tf
 
 from apps.music.density import Asked, Past, at_intervals, mean_logit, on_degrees, ranks_of
 from apps.music.pieces import HELD, KEYS, STRUCK
-from apps.music.sampling import Choice, narrowed
+from apps.music.sampling import COLD, Choice, narrowed
 
 SILENCE = KEYS
 """The class after the keys'."""
@@ -244,37 +244,39 @@ def _mean(members: list[Logits]) -> Logits:
 
 def frame(asked: Asked, past: Past, choice: Choice, given: tf.Tensor | None = None) -> tf.Tensor:
     """One frame for each row, drawn voice by voice; as ``sampling.frame``."""
-    voices = asked[0][0].voices
-    rows = tf.shape(past.frames)[0]
+    voices, rows = asked[0][0].voices, tf.shape(past.frames)[0]
     lines, held = tf.fill([rows, voices], -1), tf.zeros([rows, voices], tf.bool)
     drawn = tf.zeros([rows, KEYS], tf.int32)
+    top = tf.fill([rows], -1) if given is None else KEYS - ranks_of(given, 1)[:, 0]
     for voice in range(voices):
         logits = _mean([density(c, past, lines, held) for density, c in asked])
-        seed = choice.seed + tf.constant([0, 2 * voice])
-        options = narrowed(logits.keys[:, voice], choice)
-        key = tf.random.stateless_categorical(options, 1, seed, tf.int32)[:, 0]
-        here = tf.one_hot(voice, voices, True, False, dtype=tf.bool)
-        if voice:
-            silent = lines[:, 0] < 0
-            key = tf.where(silent, -1, key)
-        else:
-            key = tf.where(key == SILENCE, -1, key)
-            if given is not None:
-                top = KEYS - ranks_of(given, 1)[:, 0]
-                key = tf.where(top >= 0, top, key)
+        how = choice._replace(seed=choice.seed + tf.constant([0, 2 * voice]))
+        options = narrowed(logits.keys[:, voice], how)
+        key = tf.random.stateless_categorical(options, 1, how.seed, tf.int32)[:, 0]
+        key = tf.where(key == SILENCE, -1, key)
+        led = top >= 0 if not voice else tf.zeros([rows], tf.bool)
+        silent = lines[:, 0] < 0 if voice else tf.zeros([rows], tf.bool)  # then all are
+        key = tf.where(led, top, tf.where(silent, -1, key))
+        here = tf.range(voices) == voice
         lines = tf.where(here, key[:, tf.newaxis], lines)
-        does = tf.fill([rows], STRUCK)
-        if logits.struck is not None:
-            cool = _own(logits.struck, lines, past)[:, voice]
-            luck = tf.random.stateless_uniform([rows], seed + tf.constant([0, 1]))
-            cool = tf.sigmoid(cool / tf.maximum(choice.temperature, 1e-4))
-            asked_ = _undecided(lines, past.frames)[:, voice]
-            does = tf.where(asked_ & (luck >= cool), HELD, STRUCK)
-            taken = tf.gather(drawn, tf.maximum(key, 0), batch_dims=1)
-            does = tf.where(taken > 0, taken, does)  # two voices on a key do the same
-        if given is not None and not voice:
-            does = tf.where(top >= 0, tf.gather(given, tf.maximum(top, 0), batch_dims=1), does)
+        does = _does(logits, lines, past, how)[:, voice]
+        does = tf.where(led, _at(given, key), does) if given is not None else does
+        taken = _at(drawn, key)
+        does = tf.where(taken > 0, taken, does)  # two voices on a key do the same
         held |= here & (does == HELD)[:, tf.newaxis]
-        sounds = tf.range(KEYS) == key[:, tf.newaxis]
-        drawn = tf.where(sounds, does[:, tf.newaxis], drawn)
+        drawn = tf.where(tf.range(KEYS) == key[:, tf.newaxis], does[:, tf.newaxis], drawn)
     return tf.ensure_shape(drawn, [None, KEYS])
+
+
+def _does(logits: Logits, lines: tf.Tensor, past: Past, choice: Choice) -> tf.Tensor:
+    """STRUCK or HELD, for the key of each voice, ``[rows, voices]``."""
+    if logits.struck is None:
+        return tf.fill(tf.shape(lines), STRUCK)
+    chance = tf.sigmoid(_own(logits.struck, lines, past) / tf.maximum(choice.temperature, COLD))
+    luck = tf.random.stateless_uniform([tf.shape(lines)[0], 1], choice.seed + tf.constant([0, 1]))
+    return tf.where(_undecided(lines, past.frames) & (luck >= chance), HELD, STRUCK)
+
+
+def _at(frames: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+    """What one key of each frame does, ``[rows]``; nothing, of -1."""
+    return tf.where(keys >= 0, tf.gather(frames, tf.maximum(keys, 0), batch_dims=1), 0)
