@@ -77,6 +77,7 @@ def test_composed_pieces_are_laid_beside_the_corpus() -> None:
     assert answer.code == 0, answer.err
     style = json.loads((run.parent / "style.json").read_text())["style"]
     assert set(style) == {"composed", "test", "train"}
+    assert (run.parent / "style.png").stat().st_size > 1000
     assert all(0 <= style["composed"][f"{k}_distance"] <= 1 for k in ("interval", "note_length"))
 
 

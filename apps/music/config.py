@@ -162,7 +162,7 @@ class EvaluateConfig:
     part: Literal["test", "validation"] = "test"
     """Pieces of a corpus that has parts. Choose settings on validation; look at test once."""
     out: Path | None = None
-    """Where to write the scores as JSON."""
+    """Where to write the scores as JSON; of --compose, a .png beside it."""
 
     def __post_init__(self) -> None:
         if self.compose < 0:

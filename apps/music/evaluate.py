@@ -30,46 +30,65 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     settings = Settings.read(finished)
     where, corpus, pieces = labelled(config, runs.read_config(finished), settings)
     check(corpus, pieces, settings, where)
+    if config.compose and not corpus.train:
+        raise UserError(f"--compose: {where} has no training pieces to lay composed ones beside")
     model = export.load(finished.export)
     losses, guesses = ask(model, pieces, settings)
-    scored = "test" if config.data is not None else config.part
     result: dict[str, Any] = {
         "app": "music",
         "run": str(config.run),
         "dataset": where,
         "pieces": len(pieces),
         "frames": sum(map(len, pieces)),
-        scored: metrics.scores(losses, guesses, pieces),
+        config.part: metrics.scores(losses, guesses, pieces),
     }
     print(f"{where}: {len(pieces):,} pieces, {result['frames']:,} frames")
-    rows = {"network": result[scored]}
+    rows = {"network": result[config.part]}
     if corpus.train:
         result["baselines"] = baselines.scores(corpus.train, pieces, settings.articulated)
         rows |= result["baselines"]
-    for name, found in rows.items():
-        low, high, accuracy = found["nll_low"], found["nll_high"], found["frame_accuracy"]
-        print(
-            f"  {name:12s} {found['nll']:8.4f} nats a frame [{low:.3f}, {high:.3f}], "
-            f"frame accuracy {accuracy:.4f}"
-        )
-    if corpus.train:
         result["apart"] = apart(losses, style.longest_copies(pieces, corpus.train), corpus)
-        print(
-            f"  Of them {result['apart']['pieces']} share at most {FRESH} quarter notes on end "
-            f"with any training piece, in any key: {result['apart']['nll']:.4f} nats a frame"
-        )
-    if config.compose and corpus.train:
+    print("\n".join(scored(rows, result.get("apart"))))
+    if config.compose:
         composed = compose(model, config, pieces, settings)
-        result["style"] = style.compare(
-            composed, corpus.train, pieces, settings.resolution, settings.articulated
-        )
-        print("\n".join(describe(result["style"])))
-    elif config.compose:
-        raise UserError(f"--compose: {where} has no training pieces to lay composed ones beside")
+        result["style"] = lay_beside(composed, corpus, pieces, config.out)
     if config.out is not None:
         runs.write_json(config.out, result)
         print(f"written to {config.out}", file=sys.stderr)
     return result
+
+
+def scored(rows: dict[str, dict[str, float]], apart: dict[str, float] | None) -> list[str]:
+    """Lines for a person: the likelihood of each."""
+    lines = []
+    for name, found in rows.items():
+        low, high, accuracy = found["nll_low"], found["nll_high"], found["frame_accuracy"]
+        lines.append(
+            f"  {name:12s} {found['nll']:8.4f} nats a frame [{low:.3f}, {high:.3f}], "
+            f"frame accuracy {accuracy:.4f}"
+        )
+    if apart is not None:
+        lines.append(
+            f"  Of the pieces {apart['pieces']} share at most {FRESH} quarter notes on end with "
+            f"any training piece, in any key: {apart['nll']:.4f} nats a frame"
+        )
+    return lines
+
+
+def lay_beside(
+    composed: list["Piece"], corpus: "Corpus", pieces: "tuple[Piece, ...]", out: Path | None
+) -> dict[str, Any]:
+    """What composed pieces are made of beside the corpus; a picture of it beside `out`."""
+    from apps.music import plots, style
+    from common.plots import save
+
+    told = corpus.articulated
+    found = style.compare(composed, corpus.train, pieces, corpus.resolution, told)
+    print("\n".join(describe(found)))
+    if out is not None:
+        sources = {"composed": composed, "test": pieces, "training": corpus.train}
+        save(plots.distributions(style.tables(sources, told)), out.with_suffix(".png"))
+    return found
 
 
 def labelled(
@@ -80,6 +99,8 @@ def labelled(
     from apps.music.pieces import Corpus
 
     if config.data is not None and config.data.is_dir():
+        if config.part != "test":
+            raise UserError(f"--part {config.part}: {config.data} is a folder, scored whole")
         own = tuple(corpora.own(config.data, settings.resolution, strict=config.strict))
         grid = (settings.resolution, settings.articulated)
         return str(config.data), Corpus(str(config.data), (), (), own, *grid), own

@@ -1,7 +1,7 @@
 """Composed pieces beside a corpus: what they are made of, and what is copied.
 Imports no TensorFlow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -158,6 +158,15 @@ def compare(
             "longest_copy": max(longest_copies(pieces, train)) / resolution,
         }
     return found
+
+
+def tables(
+    sources: Mapping[str, Sequence[Piece]], articulated: bool
+) -> dict[str, dict[str, np.ndarray]]:
+    """``distributions`` of several sources, statistic -> source -> shares."""
+    found = {name: distributions(pieces, articulated) for name, pieces in sources.items()}
+    first = next(iter(found.values()))
+    return {each: {name: shares[each] for name, shares in found.items()} for each in first}
 
 
 def _rates(pieces: Sequence[Piece], articulated: bool) -> dict[str, float]:
