@@ -118,6 +118,24 @@ def test_no_frame_knows_of_itself_or_what_comes(head: str) -> None:
     assert not np.array_equal(known[0][0][4:], known[1][0][4:])
 
 
+@pytest.mark.parametrize("articulated", [False, True])
+@pytest.mark.parametrize("head", HEADS)
+def test_a_frame_has_the_same_likelihood_whatever_stands_beside_it(
+    head: str, articulated: bool
+) -> None:
+    built, found = network(head, articulated), frames(articulated)
+    found[5] = 0  # silence, too, alone in its batch
+    mask = tf.ones([1, 6], tf.bool)
+    context, past = built.known(tf.constant(found[None]), clock(6), tf.constant([1]), mask)
+    together = built.way.nll([(built.density, context)], past, tf.constant(found)).numpy()
+    assert together[5] > 0
+    for t in range(6):
+        row = slice(t, t + 1)
+        asked = [(built.density, context[row])]
+        alone = built.way.nll(asked, Past(*(part[row] for part in past)), tf.constant(found[row]))
+        assert alone.numpy()[0] == pytest.approx(together[t], rel=1e-5)
+
+
 def test_only_a_joint_density_knows_of_the_keys_above() -> None:
     found = frames(False)
     changed = found.copy()

@@ -267,7 +267,7 @@ def losses(logits: Logits, ranks: tf.Tensor, frames: tf.Tensor, before: tf.Tenso
         frames: ``[rows, 88]``.
         before: the frame before each, ``[rows, 88]``.
     """
-    first = tf.zeros_like(ranks[:, :1])
+    first = tf.zeros([tf.shape(ranks)[0], 1], tf.int32)  # also where no key sounds in any row
     last = tf.concat([first, ranks], axis=1)[..., tf.newaxis]
     following = tf.concat([ranks, first + END], axis=1)[..., tf.newaxis]
     rank = tf.range(1, END)
