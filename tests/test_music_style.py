@@ -6,7 +6,7 @@ import pytest
 from apps.music import baselines, keys, metrics, render, style
 from apps.music.pieces import KEYS, Note, Piece, frames_of, transposed
 from common.errors import UserError
-from tests.music_pieces import tune
+from tests.music_pieces import lines, tune
 
 C4 = 60 - 21
 
@@ -91,8 +91,31 @@ def test_a_passage_is_known_again_in_another_key() -> None:
     (found,) = style.longest_copies([mixed], [known])
     assert 12 <= found <= 14
     assert style.longest_copies([mixed, known], [other])[0] >= 10
+    assert style.longest_copies([piece((0, 1, 0))], [known]) == [0]
     halves = [Piece("", known.frames[:20]), Piece("", known.frames[20:])]
     assert max(style.longest_copies([known], halves)) < len(known)
+
+
+def test_the_longest_passage_is_that_of_looking_everywhere() -> None:
+    pieces, corpus = [lines(1, n) for n in range(5)], [lines(1, n) for n in range(5, 9)]
+
+    def alike(one: list, other: list) -> int:
+        count = 0
+        while count < min(len(one), len(other)) and one[count] == other[count]:
+            count += 1
+        return count
+
+    expected = [
+        1
+        + max(
+            alike(own[i:], theirs[j:])
+            for theirs in map(style._tokens, corpus)
+            for i in range(len(own))
+            for j in range(len(theirs))
+        )
+        for own in map(style._tokens, pieces)
+    ]
+    assert style.longest_copies(pieces, corpus) == expected
 
 
 def test_the_baselines_are_what_they_are_called() -> None:

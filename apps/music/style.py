@@ -101,21 +101,38 @@ def longest_copies(pieces: Sequence[Piece], corpus: Sequence[Piece]) -> list[int
     moves; silence alone is none.
     """
     numbers: dict[tuple, int] = {}
-    known = []
+    known: list[int] = []
     for other in corpus:
         known += [numbers.setdefault(token, len(numbers)) for token in _tokens(other)]
-        known.append(-1)  # no passage goes on into the next piece
-    known_ = np.array(known)
-    found = []
-    for piece in pieces:
-        running = np.zeros(len(known_), int)
-        longest = 0
-        for token in _tokens(piece):  # running[j]: how long what ends here ends alike at j
-            before = np.concatenate([[0], running[:-1]])
-            running = np.where(known_ == numbers.get(token, -2), before + 1, 0)
-            longest = max(longest, int(running.max(initial=0)))
-        found.append(longest + 1 if longest else 0)
-    return found
+        known.append(numbers.setdefault((other.name, len(numbers)), len(numbers)))  # an end
+    own = [[numbers.setdefault(t, len(numbers)) for t in _tokens(piece)] for piece in pieces]
+    values = np.random.default_rng(0).integers(2**63, size=len(numbers), dtype=np.uint64)
+    everything, each = values[known], [values[tokens] for tokens in own]
+    found = np.zeros(len(pieces), int)
+    step = 1 << max(map(len, own)).bit_length()
+    while step:  # bit by bit, for all pieces at once; a passage of n frames holds one of n - 1
+        wanted = found + step
+        for length in np.unique(wanted):
+            there = np.unique(_hashes(everything, length))
+            for number in np.flatnonzero(wanted == length):
+                if np.isin(_hashes(each[number], length), there).any():
+                    found[number] = length
+        step //= 2
+    return [int(length) + 1 if length else 0 for length in found]
+
+
+def _hashes(values: np.ndarray, length: int) -> np.ndarray:
+    r"""A number for every passage of so many tokens, the same for the same ones:
+    :math:`\sum_j v_{i+j} B^j \bmod 2^{64}` (Karp & Rabin 1987), of all i by one running sum."""
+    if len(values) < length:
+        return np.empty(0, np.uint64)
+    base = 0x9E3779B97F4A7C15  # odd, so that it has an inverse
+    powers, inverses = (
+        np.cumprod(np.full(len(values), factor, np.uint64))
+        for factor in (base, pow(base, -1, 2**64))
+    )
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values * powers)])
+    return (sums[length:] - sums[:-length]) * inverses[: len(sums) - length]
 
 
 def _tokens(piece: Piece) -> list[tuple]:
