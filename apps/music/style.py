@@ -115,7 +115,9 @@ def longest_copies(pieces: Sequence[Piece], corpus: Sequence[Piece]) -> list[int
         for length in np.unique(wanted):
             there = np.unique(_hashes(everything, length))
             for number in np.flatnonzero(wanted == length):
-                if np.isin(_hashes(each[number], length), there).any():
+                asked = _hashes(each[number], length)
+                nearest = np.minimum(np.searchsorted(there, asked), len(there) - 1)
+                if len(there) and (there[nearest] == asked).any():
                     found[number] = length
         step //= 2
     return [int(length) + 1 if length else 0 for length in found]
