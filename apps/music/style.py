@@ -48,9 +48,9 @@ def distributions(pieces: Sequence[Piece], articulated: bool) -> dict[str, np.nd
 
 def top_line(piece: Piece, articulated: bool) -> list[tuple[int, int]]:
     """Key and length of each note that is the highest when it begins."""
-    line = []
+    line, sounding = [], piece.sounding
     for note in notes_of(piece.frames, articulated):
-        if not piece.sounding[note.begin, note.key + 1 :].any():
+        if not sounding[note.begin, note.key + 1 :].any():
             line.append((note.key, note.end - note.begin))
     return line
 
@@ -168,13 +168,15 @@ def compare(
     training pieces', rates, and the longest passage copied from training in quarter notes; of
     ``train``, the rates alone."""
     known = distributions(train, articulated)
+    copies = longest_copies([*composed, *test], train)
+    longest = {"composed": copies[: len(composed)], "test": copies[len(composed) :]}
     found = {"train": _rates(train, articulated)}
     for name, pieces in (("composed", composed), ("test", test)):
         shares = distributions(pieces, articulated)
         found[name] = {
             **{f"{k}_distance": distance(shares[k], known[k]) for k in known},
             **_rates(pieces, articulated),
-            "longest_copy": max(longest_copies(pieces, train)) / resolution,
+            "longest_copy": max(longest[name]) / resolution,
         }
     return found
 
