@@ -9,10 +9,11 @@ MANIFEST := pyproject.toml constraints.txt
 # The runs that the benchmarks measure; these are trained when they aren't there.
 RUN := runs/bench/timeseries
 GESTURE_RUN := runs/bench/gesture
+MUSIC_RUN := runs/bench/music
 SPEECH_RUN := runs/bench/speech
 
 .PHONY: help install lint test test-slow sentiment timeseries music speech gesture gesture-folds \
-  board bench bench-recurrence bench-timeseries bench-gesture bench-speech clean
+  board bench bench-recurrence bench-timeseries bench-gesture bench-music bench-speech clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -58,7 +59,7 @@ sentiment: .venv/.app ## train, score and export on IMDb; ARGS="--preset best" f
 timeseries: .venv/.app ## train, score and export on electricity demand; ARGS="--dataset weather"
 	$(BIN)/python -m apps.timeseries.train $(ARGS)
 
-music: .venv/.app ## train, score and export on Bach's chorales
+music: .venv/.app ## train, score and export on Bach's chorales; ARGS="--dataset folk"
 	$(BIN)/python -m apps.music.train $(ARGS)
 
 speech: .venv/.speech ## train, score and export on spoken digits; ARGS="--dataset commands"
@@ -73,7 +74,7 @@ gesture-folds: .venv/.app ## the same for all five folds: every subject is teste
 board: .venv/.app ## TensorBoard on runs/
 	$(BIN)/tensorboard --logdir runs
 
-bench: bench-recurrence bench-timeseries bench-gesture bench-speech ## every benchmark
+bench: bench-recurrence bench-timeseries bench-gesture bench-music bench-speech ## every benchmark
 
 bench-recurrence: .venv/.bench ## the recurrence beside Keras, PyTorch and bare matrix products
 	$(BIN)/python -m benchmarks.recurrence $(ARGS)
@@ -89,6 +90,12 @@ bench-gesture: .venv/.bench $(GESTURE_RUN)/metrics.json ## time a frame; GESTURE
 
 runs/bench/gesture/metrics.json: | .venv/.app
 	$(BIN)/python -m apps.gesture.train --causal --run-dir $(@D)
+
+bench-music: .venv/.app $(MUSIC_RUN)/metrics.json ## time a piece and a frame; MUSIC_RUN=FOLDER
+	$(BIN)/python -m benchmarks.music --run $(MUSIC_RUN) $(ARGS)
+
+runs/bench/music/metrics.json: | .venv/.app
+	$(BIN)/python -m apps.music.train --run-dir $(@D)
 
 bench-speech: .venv/.bench $(SPEECH_RUN)/metrics.json ## speed, beside PocketSphinx; SPEECH_RUN=FOLDER
 	$(BIN)/python -m benchmarks.speech --run $(SPEECH_RUN) $(ARGS)

@@ -32,6 +32,19 @@ def tune(random: np.random.Generator, notes: int = 30, key: int = 40) -> Piece:
     return Piece(f"tune {key}", frames_of([*line, *bass], int(ends[-1])), 8, 4)
 
 
+def lines(count: int, seed: int, top: int = 50) -> Piece:
+    """So many voices of quarter and eighth notes, each lower than the one above, in bars of 16."""
+    random = np.random.default_rng(seed)
+    notes = []
+    for voice in range(count):
+        begin = 0
+        while begin < 32:
+            end = min(32, begin + int(random.choice([2, 4, 8])))
+            notes.append(Note(begin, end, int(top - 6 * voice + random.integers(-2, 3))))
+            begin = end
+    return Piece(f"lines {seed}", frames_of(notes, 32), 16)
+
+
 def write_rolls(path: Path, counts: tuple[int, int, int] = (6, 3, 3)) -> Path:
     """A benchmark file (.npz) of random pieces."""
     random = np.random.default_rng(0)
@@ -71,3 +84,14 @@ def small_run() -> tuple[Path, Answer]:
     """The folder of a small real run, and what its training said."""
     run = Path(_FOLDER.name) / "run"
     return run, train(small_data(), run)
+
+
+@functools.cache
+def part_run(count: int) -> tuple[Path, Answer]:
+    """The same of pieces in so many parts."""
+    folder = Path(_FOLDER.name) / f"parts_{count}"
+    folder.mkdir()
+    for number in range(6):
+        write_midi(lines(count, number), folder / f"{number}.mid")
+    run = Path(_FOLDER.name) / f"run_{count}"
+    return run, train(folder, run)

@@ -30,7 +30,10 @@ def test_notes_come_back_from_frames_of_a_whole_piece() -> None:
 
 def test_the_clock_counts_from_the_upbeat() -> None:
     piece = Piece("", np.zeros((7, KEYS), np.uint8), bar=6, offset=4)
-    assert pieces.clock(piece).tolist() == [[p, 6] for p in (5, 6, 1, 2, 3, 4, 5)]
+    assert pieces.clock(piece).tolist() == [[p, 6, 0] for p in (5, 6, 1, 2, 3, 4, 5)]
+    assert pieces.clock(piece, ending=True)[:, 2].tolist() == [7, 6, 5, 4, 3, 2, 1]
+    longer = Piece("", np.zeros((70, KEYS), np.uint8))
+    assert pieces.clock(longer, ending=True)[:8, 2].tolist() == [64] * 7 + [63]
     assert not pieces.clock(Piece("", piece.frames)).any()
 
 
@@ -276,6 +279,33 @@ def test_training_moves_pieces_and_everything_else_stands_still(tmp_path: Path) 
     assert sorted(int(f.numpy().sum()) for f in still) == sorted(
         int(p.frames.sum()) for p in corpus.test
     )
+
+
+def test_keys_and_ends_are_told_of_as_many_pieces_as_asked_for(tmp_path: Path) -> None:
+    from apps.music import keys
+
+    random = np.random.default_rng(0)
+    songs = [tune(random, key=40 + n) for n in range(6)]
+    told = {0.0: 0, 0.5: 0, 1.0: 0}
+    for share in told:
+        batches = RollBatches(songs, 4, transpose=3, seed=1, told=share)
+        for epoch in range(5):
+            for inputs, lengths in batches.epoch(epoch):
+                for row, length in enumerate(lengths.numpy()):
+                    frames = inputs["frames"][row, :length].numpy().astype(np.uint8)
+                    key, left = inputs["key"][row].numpy(), inputs["clock"][row, :length, 2]
+                    assert key in (0, keys.of(Piece("", frames)))
+                    assert left.numpy().tolist() in (
+                        [0] * length,
+                        np.minimum(np.arange(length, 0, -1), 64).tolist(),
+                    )
+                    told[share] += int(key > 0) + int(left[-1] > 0)
+    assert told[0.0] == 0
+    assert told[1.0] == 60
+    assert 15 <= told[0.5] <= 45
+    for inputs, _ in RollBatches(songs, 4).in_order():
+        assert not inputs["key"].numpy().any()
+        assert not inputs["clock"].numpy()[..., 2].any()
 
 
 def test_batches_go_on_from_any_place(tmp_path: Path) -> None:

@@ -1,66 +1,139 @@
-"""The density of a frame: exact against a key-by-key reference, and drawn as it says."""
+"""The density of a frame: exact against its definition, summing to one, and drawn as it says."""
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from apps.music import density, model, sampling, serving
+from apps.music import density, model, voices
 from apps.music.config import MusicConfig
+from apps.music.density import Past
 from apps.music.pieces import HELD, KEYS, STRUCK
-from apps.music.settings import draw
+from apps.music.shape import Shape
+from tests import reference
+from tests.music_networks import COUNT, clock, frames, network
 from tests.music_pieces import roll
 
-
-def network(head: str, articulated: bool, seed: int = 0, **words: object) -> model.Composer:
-    config = MusicConfig(units=6, density_units=5, head=head, **words)  # type: ignore[arg-type]
-    built = model.build(config, model.Shape(articulated, most=4), seed)
-    random = np.random.default_rng(seed)
-    for weight in built.weights:
-        weight.assign(random.normal(size=weight.shape) * 0.4)
-    return built
+HEADS = ("joint", "independent", "voices")
 
 
-def frames(articulated: bool, time: int = 6) -> np.ndarray:
-    random = np.random.default_rng(9)
-    found = roll(random, time).astype(np.int32)
-    found[2] = found[1]  # something to hold
-    found[3, np.flatnonzero(found[2])[:1]] = 1
-    if articulated:
-        was = np.concatenate([np.zeros((1, KEYS), bool), found[:-1] > 0])
-        found[(found > 0) & was & (random.random(found.shape) < 0.5)] = HELD
+def likelihood(built: model.Composer, found: np.ndarray, key: int = 0) -> np.ndarray:
+    """Nats of each frame of one piece."""
+    told = clock(len(found)), np.array([key], np.int32), np.ones((1, len(found)), bool)
+    return built(found[np.newaxis], *told).numpy()[0]
+
+
+def weights_of(layer: density.FrameDensity | voices.VoiceDensity) -> dict[str, np.ndarray]:
+    """By the names of ``tests.reference``, in float64."""
+    found = {}
+    for weight in layer.weights:
+        name, kind = weight.path.split("/")[-2:]
+        found[name + ("_b" if kind == "bias" else "")] = weight.numpy().astype(np.float64)
     return found
 
 
-def one_by_one(
-    built: model.Composer, context: tf.Tensor, before: np.ndarray, frame: np.ndarray
-) -> float:
-    """The definition: 88 decisions from the highest key down, each asked with what is above."""
-    keys = np.arange(KEYS)[::-1]
-    above = np.where(np.arange(KEYS) > keys[:, np.newaxis], frame, 0)
-    known = density.features(tf.constant(above), built.shape.articulated, tf.float32)
-    asked = (np.repeat(context, KEYS, axis=0), np.repeat(before[np.newaxis], KEYS, axis=0))
-    logits = built.density(*asked, known[:, tf.newaxis])
-    p = np.diag(tf.sigmoid(logits.sounds)[:, 0])
-    total = -np.log(np.where(frame[keys] > 0, p, 1 - p)).sum()
-    if logits.struck is not None:
-        q = np.diag(tf.sigmoid(logits.struck)[:, 0])
-        told = (frame[keys] > 0) & (before[keys] > 0)
-        total -= np.log(np.where(frame[keys] == STRUCK, q, 1 - q))[told].sum()
-    return float(total)
+@pytest.mark.parametrize("key", [0, 15])
+@pytest.mark.parametrize("articulated", [False, True])
+@pytest.mark.parametrize("head", HEADS)
+def test_the_likelihood_is_that_of_the_definition(head: str, articulated: bool, key: int) -> None:
+    built, found = network(head, articulated), frames(articulated)
+    losses = likelihood(built, found, key)
+    mask = tf.ones((1, len(found)), tf.bool)
+    context, past = built.known(tf.constant(found[None]), clock(6), tf.constant([key]), mask)
+    weights = weights_of(built.density)
+    if head == "independent":
+        weights["notes"] = np.zeros((KEYS * (1 + articulated), 5))
+    define = reference.voices_frame if head == "voices" else reference.joint_frame
+    lines = [-1] * COUNT
+    for t, frame in enumerate(found):
+        before = found[t - 1] if t else np.zeros(KEYS)
+        assert past.lines[t].numpy().tolist() == lines
+        expected = define(frame, before, context[t].numpy().astype(float), lines, key, weights)
+        assert losses[t] == pytest.approx(expected, rel=1e-4)
+        if head == "voices":
+            lines = reference.read_voices(frame, lines)
+        else:
+            lines = [*np.flatnonzero(frame)[::-1][:COUNT], *[-1] * COUNT][:COUNT]
+
+
+def every_frame(sets: Iterable[Sequence[int]], before: np.ndarray, articulated: bool) -> np.ndarray:
+    """All frames in which one of those sets of keys sounds, struck and held."""
+    found = []
+    for keys in sets:
+        ways = [np.zeros(KEYS, np.int32)]
+        for key in keys:
+            does = (STRUCK, HELD) if articulated and before[key] else (STRUCK,)
+            ways = [np.where(np.arange(KEYS) == key, d, way) for way in ways for d in does]
+        found += ways
+    return np.array(found)
 
 
 @pytest.mark.parametrize("articulated", [False, True])
-@pytest.mark.parametrize("head", ["joint", "independent"])
-def test_the_likelihood_is_that_of_88_decisions(head: str, articulated: bool) -> None:
+@pytest.mark.parametrize("head", HEADS)
+def test_the_probabilities_of_all_frames_sum_to_one(head: str, articulated: bool) -> None:
+    most = 2 if head == "voices" else 7
+    config = MusicConfig(units=6, density_units=5)
+    built = model.build(config, Shape(head, articulated, most, voices=2))  # type: ignore[arg-type]
+    random = np.random.default_rng(3)
+    for weight in built.density.weights:
+        weight.assign(random.normal(size=weight.shape) * 0.3)
+    if head == "voices":  # all frames of up to two keys: there are no others
+        sets = [keys for count in range(3) for keys in combinations(range(KEYS), count)]
+    else:  # all subsets of seven keys; the others can't sound
+        keys = (0, 30, 40, 41, 52, 53, 87)
+        sets = [some for count in range(8) for some in combinations(keys, count)]
+        bias = np.where(np.isin(np.arange(KEYS), keys), 0.0, -1e4)
+        built.density.sounds.bias.assign(bias)
+    before = np.zeros(KEYS, np.int32)
+    before[[40, 52]] = 1
+    every = every_frame(sets, before, articulated)
+    rows = len(every)
+    past = Past(
+        tf.tile(before[np.newaxis], [rows, 1]), tf.tile([[52, 40]], [rows, 1]), tf.fill([rows], 15)
+    )
+    context = tf.tile(random.normal(size=(1, 6 + KEYS * (1 + articulated) + 64)), [rows, 1])
+    asked = [(built.density, tf.cast(context, tf.float32))]
+    nats = built.way.nll(asked, past, tf.constant(every)).numpy().astype(float)
+    assert np.exp(-nats).sum() == pytest.approx(1, abs=1e-4)
+    assert np.exp(-nats.min()) < 0.9  # no frame has it all
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_no_frame_knows_of_itself_or_what_comes(head: str) -> None:
+    built, found = network(head, True, cell="lstm", layers=2), frames(True)
+    changed = found.copy()
+    changed[3:] = roll(np.random.default_rng(2), 3)
+    one, other = likelihood(built, found), likelihood(built, changed)
+    assert np.array_equal(one[:3], other[:3])
+    assert (one[3:] != other[3:]).all()
+    mask = tf.ones((1, 6), tf.bool)
+    known = [
+        tf.nest.flatten(built.known(tf.constant(f[None]), clock(6), tf.constant([1]), mask))
+        for f in (found, changed)
+    ]
+    for left, right in zip(*known, strict=True):  # the fourth is decided on what was before it
+        assert np.array_equal(left[:4], right[:4])
+    assert not np.array_equal(known[0][0][4:], known[1][0][4:])
+
+
+@pytest.mark.parametrize("articulated", [False, True])
+@pytest.mark.parametrize("head", HEADS)
+def test_a_frame_has_the_same_likelihood_whatever_stands_beside_it(
+    head: str, articulated: bool
+) -> None:
     built, found = network(head, articulated), frames(articulated)
-    clock = np.stack([np.arange(6) % 4 + 1, np.full(6, 4)], axis=1).astype(np.int32)
-    mask = np.ones((1, 6), bool)
-    losses = built(found[np.newaxis], clock[np.newaxis], mask).numpy()[0]
-    before = np.concatenate([np.zeros((1, KEYS), np.int32), found[:-1]])
-    contexts = built.contexts(tf.constant(before[np.newaxis]), tf.constant(clock[np.newaxis]), None)
+    found[5] = 0  # silence, too, alone in its batch
+    mask = tf.ones([1, 6], tf.bool)
+    context, past = built.known(tf.constant(found[None]), clock(6), tf.constant([1]), mask)
+    together = built.way.nll([(built.density, context)], past, tf.constant(found)).numpy()
+    assert together[5] > 0
     for t in range(6):
-        expected = one_by_one(built, contexts[:, t], before[t], found[t])
-        assert losses[t] == pytest.approx(expected, rel=1e-4)
+        row = slice(t, t + 1)
+        asked = [(built.density, context[row])]
+        alone = built.way.nll(asked, Past(*(part[row] for part in past)), tf.constant(found[row]))
+        assert alone.numpy()[0] == pytest.approx(together[t], rel=1e-5)
 
 
 def test_only_a_joint_density_knows_of_the_keys_above() -> None:
@@ -68,145 +141,95 @@ def test_only_a_joint_density_knows_of_the_keys_above() -> None:
     changed = found.copy()
     top = np.flatnonzero(found[1])[-1]
     changed[1, top], changed[1, top + 1] = 0, 1
-    context = tf.zeros([1, 6 + KEYS])
+    context = tf.zeros([1, 6 + KEYS + 64])
+    past = Past(tf.constant(found[:1] * 0), tf.fill([1, COUNT], -1), tf.constant([0]))
     for head, same in (("joint", False), ("independent", True)):
         built = network(head, False)
         low = [
             built.density(
-                context, found[:1] * 0, density.features(f[1:2], False, tf.float32)[:, None]
+                context, past, density.features(f[1:2], False, tf.float32)[:, None]
             ).sounds
             for f in (found, changed)
         ]
         assert np.allclose(low[0], low[1]) == same
 
 
-def test_padding_has_no_part_in_it() -> None:
-    built, found = network("joint", True), frames(True)
+@pytest.mark.parametrize("head", ["joint", "voices"])
+def test_padding_has_no_part_in_it(head: str) -> None:
+    built, found = network(head, True), frames(True)
     padded = np.concatenate([found, np.ones((3, KEYS), np.int32)])[np.newaxis]
     mask = np.arange(9)[np.newaxis] < 6
-    clock = np.zeros((1, 9, 2), np.int32)
-    losses = built(padded, clock, mask).numpy()[0]
+    nothing, key = np.zeros((1, 9, 3), np.int32), np.zeros(1, np.int32)
+    losses = built(padded, nothing, key, mask).numpy()[0]
     assert not losses[6:].any()
-    whole = built(found[np.newaxis], clock[:, :6], mask[:, :6]).numpy()[0]
+    whole = built(found[np.newaxis], nothing[:, :6], key, mask[:, :6]).numpy()[0]
     np.testing.assert_allclose(losses[:6], whole, rtol=1e-5)
 
 
 def test_networks_together_have_the_mean_of_their_probabilities() -> None:
+    random, found = np.random.default_rng(0), frames(True)
+    past = Past(tf.constant(found[1:2]), tf.constant([[50, 44, 30]]), tf.constant([3]))
+    context = tf.constant(random.normal(size=(1, 6 + 2 * KEYS + 64)), tf.float32)
+    chosen = density.features(past.frames * 0, True, tf.float32)[:, tf.newaxis]
     members = [network("joint", True, seed) for seed in (1, 2, 3)]
-    context, before = tf.ones([1, 6 + 2 * KEYS]), tf.constant(frames(True)[1:2])
-    chosen = density.features(before * 0, True, tf.float32)[:, tf.newaxis]
-    each = [built.density(context, before, chosen) for built in members]
+    each = [built.density(context, past, chosen) for built in members]
     mean = density.mean(each)
     for name in ("sounds", "struck"):
         expected = np.mean([tf.sigmoid(getattr(logits, name)) for logits in each], axis=0)
         np.testing.assert_allclose(tf.sigmoid(getattr(mean, name)), expected, rtol=1e-4)
+    members = [network("voices", True, seed) for seed in (1, 2, 3)]
+    lone = tf.constant(np.where(np.arange(KEYS) == 45, 1, 0)[None])  # the first voice decides
+    p = [np.exp(-voices.nll([(m.density, context)], past, lone).numpy()) for m in members]
+    together = voices.nll([(m.density, context) for m in members], past, lone).numpy()
+    assert together < -np.log(np.max(p)) + np.log(3) * COUNT
+    assert np.isfinite(together).all()
 
 
-# Drawing
+def test_scores_of_intervals_lie_at_their_keys() -> None:
+    random = np.random.default_rng(5)
+    scores = tf.constant(random.normal(size=(3, 2, 2 * 7)))
+    lines = np.array([[40, 2], [-1, 87], [10, 10]])
+    with tf.GradientTape() as tape:
+        tape.watch(scores)
+        found = density.at_intervals(scores, tf.constant(lines, tf.int32))
+        weight = random.normal(size=found.shape)
+        total = tf.reduce_sum(found * weight)
+    slopes = tape.gradient(total, scores).numpy().reshape(3, 2, 2, 7)
+    for row in range(3):
+        for step in range(2):
+            each = scores[row, step].numpy().reshape(2, 7)
+            for key in range(KEYS):
+                expected = reference.relative(each, lines[row].tolist(), key)
+                assert found[row, step, key].numpy() == pytest.approx(expected)
+            for voice, line in enumerate(lines[row]):
+                for place in range(7):
+                    key = line + place - 3
+                    inside = line >= 0 and 0 <= key < KEYS
+                    expected = weight[row, step, key] if inside else 0
+                    assert slopes[row, step, voice, place] == pytest.approx(expected)
 
 
-def test_the_next_key_is_one_of_those_below_or_the_end() -> None:
-    logits = tf.constant(np.random.default_rng(0).normal(-2, 2, (2, KEYS)), tf.float32)
-    logs = sampling.next_key(logits, tf.constant([0, 40])).numpy()
-    np.testing.assert_allclose(np.exp(logs).sum(axis=1), 1, rtol=1e-5)
-    assert np.isneginf(logs[1, :40]).all()
-    p = 1 / (1 + np.exp(-logits.numpy()))
-    assert np.exp(logs[1, 41]) == pytest.approx((1 - p[1, 40]) * p[1, 41], rel=1e-4)
+# Voices
 
 
-def choice(**words: float) -> sampling.Choice:
-    given = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, **words}
-    return sampling.Choice(
-        *(tf.constant(given[n]) for n in ("temperature", "top_k", "top_p")), tf.constant([1, 2])
-    )
+def test_voices_are_read_so_that_they_move_least() -> None:
+    before = tf.constant([[50, 45, 40], [50, 45, 40], [-1, -1, -1], [50, 45, 40], [50, 45, 40]])
+    found = np.zeros((5, KEYS), np.int32)
+    for row, keys in zip(found, ([50, 40], [46, 39], [60, 30], [], [55, 50, 44, 30]), strict=True):
+        row[keys] = 1
+    read = voices.assign(tf.constant(found), before).numpy().tolist()
+    assert read[0] in ([50, 50, 40], [50, 40, 40])  # the middle voice joins either
+    assert read[1] == [46, 46, 39]
+    assert set(read[2]) == {60, 30}
+    assert read[3] == [-1, -1, -1]
+    assert read[4] == [55, 50, 30]  # the highest two and the lowest of four
 
 
-def test_the_unlikely_is_cut_off() -> None:
-    logs = tf.math.log([[0.5, 0.3, 0.15, 0.05]])
-
-    def left(**words: float) -> list[float]:
-        narrowed = sampling.narrowed(logs, choice(**words))
-        return tf.nn.softmax(narrowed).numpy()[0].tolist()
-
-    assert left() == pytest.approx([0.5, 0.3, 0.15, 0.05])
-    assert left(top_k=2) == pytest.approx([0.625, 0.375, 0, 0])
-    assert left(top_p=0.9) == pytest.approx([10 / 19, 6 / 19, 3 / 19, 0])
-    assert left(top_p=0.4) == pytest.approx([1, 0, 0, 0])
-    assert left(temperature=0.5) == pytest.approx([50 / 73, 18 / 73, 4.5 / 73, 0.5 / 73])
-
-
-def test_frames_are_drawn_as_often_as_their_likelihood_says() -> None:
-    built = network("joint", True)
-    bias = np.full(KEYS, -30.0)
-    bias[[30, 40, 45]] = 0.3  # three keys that may sound: eight chords
-    built.density.sounds.bias.assign(bias)
-    rows = 4000
-    before = np.zeros((rows, KEYS), np.int32)
-    before[:, [40, 50]] = 1
-    context = tf.zeros([rows, 6 + 2 * KEYS])
-    drawn = sampling.frame(
-        lambda chosen: built.density(context, before, chosen), tf.constant(before), choice(), True
-    ).numpy()
-    kinds, counts = np.unique(drawn, axis=0, return_counts=True)
-    assert {0, STRUCK, HELD} == set(np.unique(kinds))
-    n = len(kinds)
-    nats = built.density.nll(context[:n], tf.constant(before[:n]), tf.constant(kinds), 3).numpy()
-    expected = np.exp(-nats)
-    assert expected.sum() == pytest.approx(1, abs=0.01)
-    spread = np.sqrt(expected * (1 - expected) / rows)
-    assert (np.abs(counts / rows - expected) < 4.5 * spread + 1e-3).all()
-
-
-def test_what_is_given_is_kept_and_the_rest_lies_below() -> None:
-    built = network("joint", True)
-    rows = 50
-    before = np.zeros((rows, KEYS), np.int32)
-    before[:, 44] = 1
-    given = np.zeros((rows, KEYS), np.int32)
-    given[:, 44] = HELD
-    context = tf.zeros([rows, 6 + 2 * KEYS])
-    drawn = sampling.frame(
-        lambda chosen: built.density(context, before, chosen),
-        tf.constant(before),
-        choice(),
-        True,
-        tf.constant(given),
-    ).numpy()
-    assert (drawn[:, 44] == HELD).all()
-    assert not drawn[:, 45:].any()
-    assert drawn[:, :44].any()
-
-
-# The ensemble's ways agree
-
-
-@pytest.mark.parametrize("cell", ["lstm", "mingru"])
-def test_frame_by_frame_and_all_at_once_say_the_same(cell: str) -> None:
-    members = [network("joint", True, seed, cell=cell, layers=2) for seed in (1, 2)]
-    ensemble = serving.Ensemble(members)
-    start = tf.constant(frames(True)[np.newaxis])
-    step = tf.function(ensemble.step)
-    score = tf.function(ensemble.score, reduce_retracing=True)
-    how = draw(bar=4, offset=1)
-    roll = ensemble.compose(start, tf.constant(5), **how)["roll"]
-    assert np.array_equal(roll[:, :6], start)
-    again = ensemble.compose(start, tf.constant(5), **how)["roll"]
-    assert np.array_equal(roll, again)
-    other = ensemble.compose(start, tf.constant(5), **draw(seed=1, bar=4, offset=1))["roll"]
-    assert not np.array_equal(roll, other)
-    states = {
-        spec.name: tf.zeros([1, spec.shape[1]])
-        for spec in ensemble.signatures()["step"][1][0].values()
-        if spec.name.startswith("state")
-    }
-    drawing = {name: how[name] for name in ("temperature", "top_k", "top_p", "seed")}
-    before = tf.zeros([1, KEYS], tf.int32)
-    for t in range(3):
-        place = tf.constant([(t + 1) % 4 + 1])
-        given = {"before": before, "place": place, "bar": tf.constant([4]), **drawing, **states}
-        said = step(given)
-        states = {name: said[name] for name in states}
-        before = roll[:, t]
-    replaced = tf.concat([roll[:, :2], said["frame"][:, tf.newaxis]], axis=1)
-    expected = score(replaced, tf.constant(4), tf.constant(1))["nll"][:, 2]
-    np.testing.assert_allclose(said["nll"], expected, rtol=1e-4)
+def test_a_frame_of_more_keys_than_voices_can_not_be() -> None:
+    built = network("voices", False)
+    found = np.zeros((2, KEYS), np.int32)
+    found[1, [20, 30, 40, 50]] = 1
+    mask = np.ones((1, 2), bool)
+    inputs = found[None], clock(2), np.zeros(1, np.int32), mask
+    assert np.isposinf(built(*inputs).numpy()[0, 1])
+    assert np.isfinite(built(*inputs, training=True).numpy()).all()

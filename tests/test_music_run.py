@@ -13,6 +13,8 @@ from tests.music_pieces import (
     PREDICT,
     SMALL,
     TRAIN,
+    lines,
+    part_run,
     small_data,
     small_run,
     train,
@@ -33,7 +35,14 @@ def test_a_run_ends_with_scores_baselines_and_commands() -> None:
     assert result["export_difference"] < 1e-3
     assert f"apps.music.predict --run {run}" in answer.out
     settings = json.loads((run / "music.json").read_text())
-    assert settings == {"resolution": 4, "articulated": True, "metres": True}
+    assert sum(settings.pop("keys")) == 2  # training pieces
+    assert settings == {
+        "resolution": 4,
+        "articulated": True,
+        "metres": True,
+        "head": "joint",
+        "voices": 2,
+    }
     assert (run / "plots" / "learning_curves.png").is_file()
 
 
@@ -47,12 +56,28 @@ def test_the_score_of_the_export_is_the_score_of_the_run() -> None:
     assert again["baselines"] == before["baselines"]
 
 
+def test_every_frame_of_every_test_piece_counts() -> None:
+    from apps.music import data
+    from apps.music.settings import Settings, asked
+    from common import export, runs
+
+    run, _ = small_run()
+    settings, model = Settings.read(runs.Run(run)), export.load(run / "export" / "1")
+    test = data.load("", small_data()).test
+    nats = [model.signatures["score"](**asked(piece, settings))["nll"].numpy()[0] for piece in test]
+    assert [len(each) for each in nats] == [len(piece) for piece in test]
+    assert (np.concatenate(nats) > 0).all()
+    scored = json.loads((run / "metrics.json").read_text())["test"]["nll"]
+    assert scored == pytest.approx(np.concatenate(nats).mean(), rel=1e-4)
+
+
 def test_composed_pieces_are_laid_beside_the_corpus() -> None:
     run, _ = small_run()
     answer = command(EVALUATE, "--run", run, "--compose", 2, "--out", run.parent / "style.json")
     assert answer.code == 0, answer.err
     style = json.loads((run.parent / "style.json").read_text())["style"]
-    assert set(style) == {"composed", "test"}
+    assert set(style) == {"composed", "test", "train"}
+    assert (run.parent / "style.png").stat().st_size > 1000
     assert all(0 <= style["composed"][f"{k}_distance"] <= 1 for k in ("interval", "note_length"))
 
 
@@ -63,11 +88,11 @@ def test_a_folder_of_ones_own_is_scored_whole() -> None:
     assert "4 pieces" in answer.out
 
 
-def compose(out: Path, *words: object) -> np.ndarray:
+def compose(out: Path, *words: object, run: Path | None = None) -> np.ndarray:
     """The frames of the MIDI file that a command wrote."""
     from apps.music import scores
 
-    run, _ = small_run()
+    run = run or small_run()[0]
     answer = command(PREDICT, "--run", run, "--out", out, *words)
     assert answer.code == 0, answer.err
     assert "nats a frame" in answer.out
@@ -104,6 +129,67 @@ def test_the_melody_that_is_given_stays_on_top(tmp_path: Path) -> None:
     assert not np.array_equal(composed > 0, piece.frames > 0)
 
 
+def test_a_beam_composes_and_harmonises(tmp_path: Path) -> None:
+    words = ["--start", "C4+E4 G4", "--bars", 3, "--beam", 2, "--key", "G major"]
+    first = compose(tmp_path / "a.mid", *words)
+    assert np.array_equal(first, compose(tmp_path / "b.mid", *words))
+    assert np.flatnonzero(first[4]).tolist() == [67 - 21]
+    piece = tune(np.random.default_rng(3), notes=12, key=60)
+    given = write_midi(piece, tmp_path / "given.mid")
+    composed = compose(tmp_path / "c.mid", "--given", given, "--beam", 2, "--no-ending")
+    found = KEYS - 1 - (composed[:, ::-1] > 0).argmax(axis=1)
+    assert np.array_equal(found, KEYS - 1 - (piece.frames[:, ::-1] > 0).argmax(axis=1))
+
+
+# Voices and melodies
+
+
+def test_four_parts_are_read_voice_by_voice_and_stay_four(tmp_path: Path) -> None:
+    run, answer = part_run(4)
+    assert "frames voice by voice" in answer.out
+    settings = json.loads((run / "music.json").read_text())
+    assert (settings["head"], settings["voices"]) == ("voices", 4)
+    before = json.loads((run / "metrics.json").read_text())
+    scored = command(EVALUATE, "--run", run, "--compose", 1, "--out", tmp_path / "scores.json")
+    assert scored.code == 0, scored.err
+    again = json.loads((tmp_path / "scores.json").read_text())
+    assert again["test"] == pytest.approx(before["test"], rel=1e-4)
+    given = write_midi(lines(1, 7, 62), tmp_path / "given.mid")
+    for words in (["--bars", 2], ["--given", given], ["--given", given, "--beam", 2]):
+        composed = compose(tmp_path / "a.mid", *words, run=run)
+        assert 1 <= (composed > 0).sum(axis=1).max() <= 4
+    high = write_midi(lines(5, 1), tmp_path / "five.mid")
+    refused = refusal(command(PREDICT, "--run", run, "--primer", high, "--out", tmp_path / "b.mid"))
+    assert "5 keys at once: the run's network has 4 voices" in refused
+
+
+def test_a_melody_is_sung_note_by_note(tmp_path: Path) -> None:
+    run, answer = part_run(1)
+    assert "notes by pitch and duration" in answer.out
+    result = json.loads((run / "metrics.json").read_text())
+    assert result["head"] == "events"
+    assert result["export_difference"] < 1e-3
+    scored = command(EVALUATE, "--run", run, "--compose", 1, "--out", tmp_path / "scores.json")
+    assert scored.code == 0, scored.err
+    again = json.loads((tmp_path / "scores.json").read_text())
+    assert again["test"] == pytest.approx(result["test"], rel=1e-4)
+    words = ["--start", "C4 E4 G4", "--bars", 3, "--beam", 2]
+    composed = compose(tmp_path / "a.mid", *words, run=run)
+    assert (composed > 0).sum(axis=1).max() == 1
+    assert np.flatnonzero(composed[4]).tolist() == [64 - 21]
+    given = write_midi(lines(1, 7), tmp_path / "given.mid")
+    refused = refusal(command(PREDICT, "--run", run, "--given", given))
+    assert "--given: the run's network sings melodies" in refused
+    refused = refusal(command(PREDICT, "--run", run, "--start", "C4+E4"))
+    assert "--start: 2 keys at once: the run's network has 1 voice at most" in refused
+
+
+def test_melodies_and_voices_are_not_made_of_what_they_are_not(tmp_path: Path) -> None:
+    words = ["--data", small_data(), "--head", "events", "--run-dir", tmp_path / "run"]
+    assert "--head events: 2 keys at once: expected melodies" in refusal(command(TRAIN, *words))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -112,6 +198,8 @@ def test_the_melody_that_is_given_stays_on_top(tmp_path: Path) -> None:
         ("--primer none.mid", "none.mid: no such file"),
         ("--metre 5", "--metre 5: expected a time signature"),
         ("--metre 3/64", "--metre 3/64"),
+        ("--key H", "--key H: expected a key such as"),
+        ("--beam 0", "--beam 0: expected a value above 0"),
         ("--top-p 0", "--top-p 0.0: expected a value above 0"),
         ("--bars 0", "--bars 0"),
         ("--bars 2 --steps 9", "--bars or --steps, found both"),
@@ -143,6 +231,7 @@ def test_a_start_longer_than_the_piece_is_refused(tmp_path: Path) -> None:
         ("--data none.mat", "none.mat: no such file or folder"),
         ("--head both", "--head"),
         ("--dropout 1", "--dropout 1"),
+        ("--told 2", "--told 2.0: expected a value from 0 to 1"),
         ("--transpose 13", "--transpose 13: expected a value from 0 to 12"),
         ("--resolution 4", "--resolution goes with --data"),
     ],

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from apps.music import baselines, metrics, render, style
+from apps.music import baselines, keys, metrics, render, style
 from apps.music.pieces import KEYS, Note, Piece, frames_of, transposed
-from tests.music_pieces import tune
+from common.errors import UserError
+from tests.music_pieces import lines, tune
 
 C4 = 60 - 21
 
@@ -23,10 +24,33 @@ def scale(steps: tuple[int, ...]) -> Piece:
 @pytest.mark.parametrize("tonic", [0, 5, 10])
 def test_the_key_is_found_and_what_is_outside_it_counted(tonic: int) -> None:
     major = tuple(tonic + s for s in (0, 4, 7, 2, 11, 12, 5, 9, 7, 4, 0, 0))
-    assert style.key_of(scale(major)) == (tonic, "major")
+    assert keys.of(scale(major)) == 1 + tonic
+    assert keys.of(Piece("", transposed(scale(major).frames, 3))) == keys.moved(1 + tonic, 3)
     assert style.out_of_key([scale(major)]) == 0
     wrong = (*major[:-1], tonic + 1)
     assert style.out_of_key([scale(wrong)]) == pytest.approx(1 / 12)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("C major", "C major"),
+        ("f# minor", "F# minor"),
+        ("Bb", "Bb major"),
+        ("bb", "Bb minor"),
+        ("a", "A minor"),
+        ("Cb major", "B major"),
+        ("G-min", "G minor"),
+    ],
+)
+def test_keys_have_names(text: str, expected: str) -> None:
+    assert keys.name(keys.read(text)) == expected
+
+
+@pytest.mark.parametrize("text", ["", "H", "C sharp", "major", "C minor major"])
+def test_what_is_no_key_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="expected a key such as"):
+        keys.read(text)
 
 
 def test_shares_are_counted_from_notes() -> None:
@@ -63,10 +87,35 @@ def test_a_passage_is_known_again_in_another_key() -> None:
     other = tune(np.random.default_rng(1))
     lent = transposed(known.frames[5:17], 4)
     mixed = Piece("mixed", np.concatenate([other.frames[:9], lent, other.frames[9:20]]))
-    assert style.longest_copy(known, [known]) == len(known)
-    found = style.longest_copy(mixed, [known])
+    assert style.longest_copies([known], [other, known]) == [len(known)]
+    (found,) = style.longest_copies([mixed], [known])
     assert 12 <= found <= 14
-    assert style.longest_copy(mixed, [other]) >= 10
+    assert style.longest_copies([mixed, known], [other])[0] >= 10
+    assert style.longest_copies([piece((0, 1, 0))], [known]) == [0]
+    halves = [Piece("", known.frames[:20]), Piece("", known.frames[20:])]
+    assert max(style.longest_copies([known], halves)) < len(known)
+
+
+def test_the_longest_passage_is_that_of_looking_everywhere() -> None:
+    pieces, corpus = [lines(1, n) for n in range(5)], [lines(1, n) for n in range(5, 9)]
+
+    def alike(one: list, other: list) -> int:
+        count = 0
+        while count < min(len(one), len(other)) and one[count] == other[count]:
+            count += 1
+        return count
+
+    expected = [
+        1
+        + max(
+            alike(own[i:], theirs[j:])
+            for theirs in map(style._tokens, corpus)
+            for i in range(len(own))
+            for j in range(len(theirs))
+        )
+        for own in map(style._tokens, pieces)
+    ]
+    assert style.longest_copies(pieces, corpus) == expected
 
 
 def test_the_baselines_are_what_they_are_called() -> None:

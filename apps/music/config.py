@@ -7,7 +7,7 @@ from typing import Literal
 from common.config import TrainConfig
 from common.errors import UserError
 
-Head = Literal["joint", "independent"]
+Head = Literal["auto", "joint", "voices", "events", "independent"]
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,18 @@ class MusicConfig(TrainConfig):
     """A folder of MIDI or MusicXML files, or a piano-roll file: .mat, .json or .npz."""
     preset: Literal["default", "best"] = "default"
     """best: the recipe with the highest likelihood, for patience. Flags win."""
-    head: Head = "joint"
-    """joint: the keys of a frame know of each other; independent: the ablation of the papers."""
+    head: Head = "auto"
+    """How a frame is decided upon. joint: key by key; voices: voice by voice; events: notes of a
+    melody, by pitch and duration; independent: all keys at once, the ablation of the papers. auto:
+    events for melodies, voices for four parts, joint for everything else."""
     resolution: int | None = None
     """Frames in a quarter note of --data. Default: 1 of a piano-roll file, 4 of a folder."""
     strict: bool = False
     """Refuse a folder with a file in it that can't be used, instead of naming and skipping it."""
     transpose: int = 3
     """Training pieces move up or down by as many semitones, anew in each epoch; 0: they don't."""
+    told: float = 0.5
+    """Share of the training pieces whose key, and whose end, the network is told; 0: never."""
     units: int = 384
     """Width of the hidden state."""
     density_units: int = 256
@@ -56,6 +60,7 @@ class MusicConfig(TrainConfig):
             self.require(name, value is None or value > 0, "above 0")
         for name in ("input_dropout", "dropout", "density_dropout"):
             self.require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+        self.require("told", 0 <= self.told <= 1, "from 0 to 1")
         self.require("transpose", 0 <= self.transpose <= 12, "from 0 to 12")
 
 
@@ -63,6 +68,10 @@ PRESETS: dict[str, dict[str, object]] = {
     "default": {},
     "best": {"members": 3},
 }
+
+
+TEMPERATURE, TOP_P = 1.0, 0.98
+"""How pieces are drawn unless something else is asked for; chosen on validation pieces."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +95,20 @@ class PredictConfig:
     """Time signature; of a run whose corpus has none, for the bar lines alone."""
     upbeat: float = 0.0
     """Quarter notes ahead of the first bar line."""
-    temperature: float = 1.0
+    key: str | None = None
+    """Key of the piece, such as "C major", "F# minor" or "Bb". Default: that of --start, --primer
+    or --given; without these, one as frequent as it is in the training pieces."""
+    ending: bool = True
+    """Come to an end in the last bar; --no-ending: stop there."""
+    temperature: float = TEMPERATURE
     """Below 1 the likelier is chosen more often; above 1 the unlikelier."""
     top_k: int = 0
-    """Only so many of the likeliest next keys are drawn from; 0: all."""
-    top_p: float = 1.0
-    """Only the likeliest next keys that make up this probability are drawn from."""
+    """Only so many of the likeliest choices are drawn from at each decision; 0: all."""
+    top_p: float = TOP_P
+    """Only the likeliest choices that make up this probability are drawn from."""
+    beam: int = 1
+    """Carry on so many pieces side by side: each is drawn on that many times by a bar, and the
+    likeliest of all are kept. 1: drawn once."""
     count: int = 1
     """Pieces to compose."""
     tempo: float = 80.0
@@ -102,12 +119,15 @@ class PredictConfig:
     """Where to write MIDI; .musicxml, .png and .wav stand beside it; several are numbered."""
 
     def __post_init__(self) -> None:
-        for name in ("bars", "steps", "temperature", "count", "tempo"):
+        for name in ("bars", "steps", "temperature", "count", "tempo", "beam"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"--{name} {value}: expected a value above 0")
-        if not 0 < self.top_p <= 1:
-            raise UserError(f"--top-p {self.top_p}: expected a value above 0, 1 at most")
+        _share("top-p", self.top_p)
+        if self.key is not None:
+            from apps.music import keys
+
+            keys.read(self.key)
         for name in ("top_k", "upbeat", "seed"):
             if getattr(self, name) < 0:
                 raise UserError(
@@ -135,13 +155,23 @@ class EvaluateConfig:
     """Refuse a folder with a file in it that can't be used, instead of naming and skipping it."""
     compose: int = 0
     """Compose so many pieces, as long as the test pieces, and lay them beside the corpus."""
-    temperature: float = 1.0
-    """Of --compose."""
+    temperature: float = TEMPERATURE
+    """Of --compose, as of predict."""
+    top_p: float = TOP_P
+    """Of --compose, as of predict."""
+    part: Literal["test", "validation"] = "test"
+    """Pieces of a corpus that has parts. Choose settings on validation; look at test once."""
     out: Path | None = None
-    """Where to write the scores as JSON."""
+    """Where to write the scores as JSON; of --compose, a .png beside it."""
 
     def __post_init__(self) -> None:
         if self.compose < 0:
             raise UserError(f"--compose {self.compose}: expected 0 or above")
         if not self.temperature > 0:
             raise UserError(f"--temperature {self.temperature}: expected a value above 0")
+        _share("top-p", self.top_p)
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 < value <= 1:
+        raise UserError(f"--{name} {value}: expected a value above 0, 1 at most")

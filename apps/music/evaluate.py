@@ -8,6 +8,9 @@ from apps.music.config import EvaluateConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
+FRESH = 8
+"""Quarter notes on end that a piece may share with a training piece, and count as apart."""
+
 if TYPE_CHECKING:
     from apps.music.pieces import Corpus, Piece
     from apps.music.settings import Settings
@@ -26,7 +29,9 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
 
     settings = Settings.read(finished)
     where, corpus, pieces = labelled(config, runs.read_config(finished), settings)
-    check(corpus, settings, where)
+    check(corpus, pieces, settings, where)
+    if config.compose and not corpus.train:
+        raise UserError(f"--compose: {where} has no training pieces to lay composed ones beside")
     model = export.load(finished.export)
     losses, guesses = ask(model, pieces, settings)
     result: dict[str, Any] = {
@@ -35,29 +40,55 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
         "dataset": where,
         "pieces": len(pieces),
         "frames": sum(map(len, pieces)),
-        "test": metrics.scores(losses, guesses, pieces),
+        config.part: metrics.scores(losses, guesses, pieces),
     }
     print(f"{where}: {len(pieces):,} pieces, {result['frames']:,} frames")
-    rows = {"network": result["test"]}
+    rows = {"network": result[config.part]}
     if corpus.train:
         result["baselines"] = baselines.scores(corpus.train, pieces, settings.articulated)
         rows |= result["baselines"]
-    for name, found in rows.items():
-        low, high, accuracy = found["nll_low"], found["nll_high"], found["frame_accuracy"]
-        print(
-            f"  {name:12s} {found['nll']:8.4f} nats a frame [{low:.3f}, {high:.3f}], "
-            f"frame accuracy {accuracy:.4f}"
-        )
-    if config.compose and corpus.train:
+        result["apart"] = apart(losses, style.longest_copies(pieces, corpus.train), corpus)
+    print("\n".join(scored(rows, result.get("apart"))))
+    if config.compose:
         composed = compose(model, config, pieces, settings)
-        result["style"] = style.compare(
-            composed, corpus.train, pieces, settings.resolution, settings.articulated
-        )
-        print("\n".join(describe(result["style"])))
+        result["style"] = lay_beside(composed, corpus, pieces, config.out)
     if config.out is not None:
         runs.write_json(config.out, result)
         print(f"written to {config.out}", file=sys.stderr)
     return result
+
+
+def scored(rows: dict[str, dict[str, float]], apart: dict[str, float] | None) -> list[str]:
+    """Lines for a person: the likelihood of each."""
+    lines = []
+    for name, found in rows.items():
+        low, high, accuracy = found["nll_low"], found["nll_high"], found["frame_accuracy"]
+        lines.append(
+            f"  {name:12s} {found['nll']:8.4f} nats a frame [{low:.3f}, {high:.3f}], "
+            f"frame accuracy {accuracy:.4f}"
+        )
+    if apart is not None:
+        lines.append(
+            f"  Of the pieces {apart['pieces']} share at most {FRESH} quarter notes on end with "
+            f"any training piece, in any key: {apart['nll']:.4f} nats a frame"
+        )
+    return lines
+
+
+def lay_beside(
+    composed: list["Piece"], corpus: "Corpus", pieces: "tuple[Piece, ...]", out: Path | None
+) -> dict[str, Any]:
+    """What composed pieces are made of beside the corpus; a picture of it beside `out`."""
+    from apps.music import plots, style
+    from common.plots import save
+
+    told = corpus.articulated
+    found = style.compare(composed, corpus.train, pieces, corpus.resolution, told)
+    print("\n".join(describe(found)))
+    if out is not None:
+        sources = {"composed": composed, "test": pieces, "training": corpus.train}
+        save(plots.distributions(style.tables(sources, told)), out.with_suffix(".png"))
+    return found
 
 
 def labelled(
@@ -68,6 +99,8 @@ def labelled(
     from apps.music.pieces import Corpus
 
     if config.data is not None and config.data.is_dir():
+        if config.part != "test":
+            raise UserError(f"--part {config.part}: {config.data} is a folder, scored whole")
         own = tuple(corpora.own(config.data, settings.resolution, strict=config.strict))
         grid = (settings.resolution, settings.articulated)
         return str(config.data), Corpus(str(config.data), (), (), own, *grid), own
@@ -77,11 +110,27 @@ def labelled(
         path, resolution = Path(str(trained["data"])), trained.get("resolution")
     dataset = config.dataset or str(trained["dataset"])
     corpus = data.load(dataset, path, resolution, strict=config.strict)
-    return f"{corpus.name} (test)", corpus, corpus.test
+    pieces = corpus.test if config.part == "test" else corpus.validation
+    return f"{corpus.name} ({config.part})", corpus, pieces
 
 
-def check(corpus: "Corpus", settings: "Settings", where: str) -> None:
-    """Raises UserError if the pieces stand on another grid than the run's."""
+def apart(losses: list[Any], copies: list[int], corpus: "Corpus") -> dict[str, float]:
+    """The score of the pieces that share little with training: ``pieces`` and their ``nll``."""
+    import numpy as np
+
+    fresh = [
+        each
+        for each, copied in zip(losses, copies, strict=True)
+        if copied <= FRESH * corpus.resolution
+    ]
+    return {"pieces": len(fresh), "nll": float(np.concatenate(fresh).mean()) if fresh else np.nan}
+
+
+def check(corpus: "Corpus", pieces: "tuple[Piece, ...]", settings: "Settings", where: str) -> None:
+    """Raises UserError if the pieces stand on another grid than the run's, or hold what its
+    network can't say."""
+    from apps.music.shape import too_many
+
     if corpus.resolution != settings.resolution:
         raise UserError(
             f"{where}: {corpus.resolution} frames in a quarter note, expected "
@@ -89,6 +138,7 @@ def check(corpus: "Corpus", settings: "Settings", where: str) -> None:
         )
     if settings.articulated and not corpus.articulated:
         raise UserError(f"{where}: held keys are not told from struck ones, as the run expects")
+    too_many(pieces, settings.head, settings.voices)
 
 
 def ask(
@@ -112,22 +162,25 @@ def ask(
 def compose(
     model: Any, config: EvaluateConfig, like: "tuple[Piece, ...]", settings: "Settings"
 ) -> list["Piece"]:
-    """As many pieces as asked for, each as long as one of `like` and in its metre."""
+    """As many pieces as asked for, from nothing, each as long as one of `like`, in its metre and
+    in a key as frequent as it is in training."""
     import numpy as np
     import tensorflow as tf
     from tqdm import tqdm
 
+    from apps.music import keys
     from apps.music.pieces import KEYS, Piece
     from apps.music.settings import draw
 
     composed = []
+    shape = (config.temperature, 0, config.top_p)
     for number in tqdm(range(config.compose), desc="compose", unit="piece", disable=None):
         model_of = like[number % len(like)]
         told = (model_of.bar, model_of.offset) if settings.metres else (0, 0)
         roll = model.signatures["generate"](
             start=tf.zeros([1, 0, KEYS], tf.int32),
             steps=tf.constant(len(model_of), tf.int32),
-            **draw(config.temperature, seed=number, bar=told[0], offset=told[1]),
+            **draw(*shape, number, *told, keys.drawn(settings.keys, number)),
         )["roll"]
         frames = roll.numpy()[0].astype(np.uint8)
         composed.append(Piece(f"composed {number + 1}", frames, *told))
@@ -135,12 +188,14 @@ def compose(
 
 
 def describe(found: dict[str, Any]) -> list[str]:
-    """Lines for a person: composed pieces beside the test pieces."""
-    lines = ["  beside the training pieces:   composed    test"]
+    """Lines for a person: composed pieces beside the test pieces and the training pieces."""
+    lines = [f"  {'':26s}{'composed':>10s}{'test':>10s}{'training':>10s}"]
     for name, value in found["composed"].items():
         words = name.replace("_", " ")
-        lines.append(f"    {words:26s}{value:10.4f}{found['test'][name]:10.4f}")
-    return lines
+        of_training = found["train"].get(name)
+        last = "" if of_training is None else f"{of_training:10.4f}"
+        lines.append(f"  {words:26s}{value:10.4f}{found['test'][name]:10.4f}{last}")
+    return [*lines, "  distances are from the training pieces'"]
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def likelihood(network: Any, pieces: Sequence[Piece]) -> Objective:
         inputs: Mapping[str, tf.Tensor], lengths: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         mask = inputs["mask"]
-        losses = network(inputs["frames"], inputs["clock"], mask, training=True)
+        losses = network(inputs["frames"], inputs["clock"], inputs["key"], mask, training=True)
         return over_time(losses, mask, "sum") / length, {}
 
     return objective

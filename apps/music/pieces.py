@@ -62,13 +62,17 @@ class Corpus:
     """Whether a held key is told from a repeated one."""
 
 
-def clock(piece: Piece) -> np.ndarray:
-    """Where each frame stands: ``[time, 2]`` int32 of the place in its bar, counted from 1, and
-    the length of the bar; zeros where the metre is not known."""
-    if not piece.bar:
-        return np.zeros((len(piece), 2), np.int32)
-    places = (np.arange(len(piece)) + piece.offset) % piece.bar + 1
-    return np.stack([places, np.full(len(piece), piece.bar)], axis=1).astype(np.int32)
+def clock(piece: Piece, *, ending: bool = False) -> np.ndarray:
+    """Where each frame stands: ``[time, 3]`` int32 of the place in its bar, counted from 1, and
+    the length of the bar, zeros where the metre is not known; and the frames left, itself
+    included, `LONGEST_BAR` at most, zeros unless the `ending` is to be told."""
+    found = np.zeros((len(piece), 3), np.int32)
+    if piece.bar:
+        found[:, 0] = (np.arange(len(piece)) + piece.offset) % piece.bar + 1
+        found[:, 1] = piece.bar
+    if ending:
+        found[:, 2] = np.minimum(np.arange(len(piece), 0, -1), LONGEST_BAR)
+    return found
 
 
 def frames_of(notes: Sequence[Note], length: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Pictures of pieces. Each returns a matplotlib figure. Imports no TensorFlow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,17 +27,6 @@ def piano_roll(
     axes = figure.subplots()
     _roll(axes, piece, resolution, articulated, given)
     axes.set(title=title or piece.name, xlabel="quarter notes")
-    return figure
-
-
-def examples(pieces: Sequence[Piece], resolution: int, articulated: bool) -> Figure:
-    """Pieces below each other."""
-    figure = Figure(figsize=(14, 2.9 * len(pieces)), layout="constrained")
-    grid = figure.subplots(len(pieces), 1, squeeze=False)[:, 0]
-    for axes, piece in zip(grid, pieces, strict=True):
-        _roll(axes, piece, resolution, articulated, 0)
-        axes.set(title=piece.name)
-    grid[-1].set(xlabel="quarter notes")
     return figure
 
 

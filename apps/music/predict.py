@@ -23,19 +23,20 @@ def run(config: PredictConfig) -> None:
     if not config.out.absolute().parent.is_dir():
         raise UserError(f"--out {config.out}: no such folder")
 
-    from apps.music import plots, render
+    from apps.music import keys, plots, render
     from apps.music.settings import Settings
     from common.plots import save
 
     settings = Settings.read(finished)
     first = opening(config, settings)
+    key = wanted(config, settings, first)
     start_tensorflow()  # only now: the errors above come without the wait
 
     from common import export
 
     model = export.load(finished.export)
     grid = (settings.resolution, settings.articulated)
-    for number, (piece, nats) in enumerate(compose(model, config, settings, first), 1):
+    for number, (piece, nats) in enumerate(compose(model, config, settings, first, key), 1):
         path = config.out
         if config.count > 1:
             path = path.with_stem(f"{path.stem}_{number}")
@@ -44,7 +45,7 @@ def run(config: PredictConfig) -> None:
         picture = plots.piano_roll(piece, *grid, given=given, title=path.stem)
         save(picture, path.with_suffix(".png"))
         print(
-            f"{path}: {len(piece) / settings.resolution:g} quarter notes; "
+            f"{path}: {len(piece) / settings.resolution:g} quarter notes, {keys.name(key)}; "
             f"{nats.mean():.3f} nats a frame ({nats.sum():.0f} in all); beside it .musicxml, "
             ".png and .wav"
         )
@@ -60,7 +61,10 @@ def opening(config: PredictConfig, settings: "Settings") -> "Piece":
 
     from apps.music import scores
     from apps.music.pieces import HELD, KEYS, STRUCK, Piece, frames_of
+    from apps.music.shape import too_many
 
+    if config.given and settings.head == "events":
+        raise UserError("--given: the run's network sings melodies, and adds no voices to one")
     bar, offset = _metre(config, settings.resolution)
     path = config.given or config.primer
     if path is not None:
@@ -70,9 +74,11 @@ def opening(config: PredictConfig, settings: "Settings") -> "Piece":
         if piece.bar:
             bar, offset = piece.bar, piece.offset
         frames = piece.frames
+        too_many([piece], settings.head, KEYS if config.given else settings.voices)
     elif config.start:
         notes = started(config.start, settings.resolution)
         frames = frames_of(notes, notes[-1].end)
+        too_many([Piece("--start", frames)], settings.head, settings.voices)
     else:
         frames = np.zeros((0, KEYS), np.uint8)
     if config.given:
@@ -130,34 +136,49 @@ def _metre(config: PredictConfig, resolution: int) -> tuple[int, int]:
     return int(frames), int(-ahead % frames)
 
 
+def wanted(config: PredictConfig, settings: "Settings", first: "Piece") -> int:
+    """The key to compose in: --key, or that of what is given, or drawn."""
+    from apps.music import keys
+
+    if config.key is not None:
+        return keys.read(config.key)
+    return keys.of(first) or keys.drawn(settings.keys, config.seed)
+
+
 def compose(
-    model: Any, config: PredictConfig, settings: "Settings", first: "Piece"
+    model: Any, config: PredictConfig, settings: "Settings", first: "Piece", key: int
 ) -> list[tuple["Piece", "np.ndarray"]]:
     """Each piece, and the nats of each frame that was composed."""
     import numpy as np
     import tensorflow as tf
 
+    from apps.music import beam
     from apps.music.pieces import Piece
     from apps.music.settings import draw
 
     told = (first.bar, first.offset) if settings.metres else (0, 0)
-    how = draw(config.temperature, config.top_k, config.top_p, config.seed, *told)
+    choice = (config.temperature, config.top_k, config.top_p, config.seed)
+    how = draw(*choice, *told, key, config.ending)
     start = tf.tile(tf.constant(first.frames[np.newaxis], tf.int32), [config.count, 1, 1])
-    if config.given is not None:
-        rolls = model.signatures["harmonise"](given=start, **how)["roll"]
-        known = 0
-    else:
+    known = 0 if config.given else len(first)
+    total = len(first)
+    if config.given is None:
         ahead = -first.offset % first.bar  # the upbeat is not counted as a bar
         total = config.steps or ahead + (config.bars or BARS) * first.bar
-        if total <= len(first):
+        if total <= known:
             raise UserError(
-                f"{total} frames to compose, {len(first)} of them given: expected more --bars"
+                f"{total} frames to compose, {known} of them given: expected more --bars"
             )
-        steps = tf.constant(total - len(first), tf.int32)
+    if config.beam > 1:
+        search = beam.Search(model, how, config.beam, first.bar)
+        rolls = search.harmonised(start) if config.given else search.composed(start, total)
+    elif config.given is not None:
+        rolls = model.signatures["harmonise"](given=start, start=start[:, :0], **how)["roll"]
+    else:
+        steps = tf.constant(total - known, tf.int32)
         rolls = model.signatures["generate"](start=start, steps=steps, **how)["roll"]
-        known = len(first)
-    metre = {name: how[name] for name in ("bar", "offset")}
-    nats = model.signatures["score"](roll=rolls, **metre)["nll"].numpy()[:, known:]
+    told_of = {name: how[name] for name in ("bar", "offset", "key")}
+    nats = model.signatures["score"](roll=rolls, **told_of)["nll"].numpy()[:, known:]
     pieces = [
         Piece(f"piece {number}", roll.astype(np.uint8), first.bar, first.offset)
         for number, roll in enumerate(rolls.numpy(), 1)

@@ -11,7 +11,12 @@ from apps.music.settings import Settings, asked
 from common import export
 from common.cli import command
 
-SHOWN = ("nll", "frame_accuracy")
+DECIDED = {
+    "joint": "frames key by key",
+    "voices": "frames voice by voice",
+    "events": "notes by pitch and duration",
+    "independent": "keys independent of each other",
+}
 
 
 def begin(corpus: Corpus) -> None:
@@ -26,12 +31,12 @@ def begin(corpus: Corpus) -> None:
     )
 
 
-def plan(config: MusicConfig, epochs: int, steps: int, folder: Path) -> None:
+def plan(config: MusicConfig, head: str, epochs: int, steps: int, folder: Path) -> None:
     """Says what will be done."""
     networks = f"{config.members} networks, each of " if config.members > 1 else ""
     moved = f"moved by up to {config.transpose} semitones" if config.transpose else "not moved"
     print(
-        f"{networks}{config.layers} {config.cell} layer(s) of {config.units}, {config.head} keys; "
+        f"{networks}{config.layers} {config.cell} layer(s) of {config.units}; {DECIDED[head]}; "
         f"training pieces {moved}; at most {epochs} epochs of {steps:,} batches\n"
         f"everything goes to {folder}",
         flush=True,
@@ -55,7 +60,7 @@ def check_export(path: Path, piece: Piece, settings: Settings, expected: np.ndar
 def end(result: dict[str, Any], folder: Path) -> None:
     """Prints the scores beside the baselines' and the commands to type next."""
     print(f"\n{result['dataset']}, test part ({result['train_seconds']:.0f} s of training):")
-    rows = {f"{result['cell']}, {result['head']} keys": result["test"], **result["baselines"]}
+    rows = {f"{result['cell']}, {result['head']}": result["test"], **result["baselines"]}
     print(f"  {'':24s}{'nats a frame':>26s}{'frame accuracy':>16s}")
     for label, scores in rows.items():
         shown = f"{scores['nll']:.4f} [{scores['nll_low']:.3f}, {scores['nll_high']:.3f}]"
@@ -65,9 +70,10 @@ def end(result: dict[str, Any], folder: Path) -> None:
     verdict = "better than" if gain > 0 else "NOT better than"
     print(f"The network is {verdict} the best baseline, {name} ({gain:+.4f} nats a frame).")
     python = command("python")
+    start = "C4 E4 G4" if result["head"] == "events" else "C4+E4+G4"
     print(
         f"\nNext:\n"
-        f'  {python} -m apps.music.predict --run {folder} --start "C4+E4+G4" --bars 16\n'
+        f'  {python} -m apps.music.predict --run {folder} --start "{start}" --bars 16\n'
         f"  {python} -m apps.music.predict --run {folder} --primer tune.mid --out more.mid\n"
         f"  {python} -m apps.music.evaluate --run {folder} --data folder_of_midi\n"
         f"  {command('saved_model_cli')} show --dir {folder / 'export' / '1'} --all\n"

@@ -1,20 +1,16 @@
 """Draws frames from their density, key by key from the highest down, inside the graph."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from apps.music.density import END, Logits
+from apps.music.density import END, Asked, Past, mean
 from apps.music.pieces import HELD, KEYS, STRUCK
 
 COLD = 1e-4
 """The lowest temperature: the likeliest is chosen."""
 DRAWS = 2 * (KEYS + 2)
 """Random numbers that one frame may use, for its seeds to differ from the next one's."""
-
-Ask = Callable[[tf.Tensor], Logits]
-"""What is chosen so far, ``[rows, 1, features]``, to the logits, ``[rows, 1, 88]``."""
 
 
 class Choice(NamedTuple):
@@ -57,26 +53,22 @@ def narrowed(logs: tf.Tensor, choice: Choice) -> tf.Tensor:
     return tf.where(logs >= least, logs, -float("inf"))
 
 
-def frame(
-    ask: Ask, before: tf.Tensor, choice: Choice, articulated: bool, given: tf.Tensor | None = None
-) -> tf.Tensor:
+def frame(asked: Asked, past: Past, choice: Choice, given: tf.Tensor | None = None) -> tf.Tensor:
     """One frame for each row, ``[rows, 88]`` int32 of SILENT, STRUCK and HELD.
 
     Args:
-        ask: the density, after what is chosen so far.
-        before: the frame before, ``[rows, 88]``.
         given: ``[rows, 88]``; where a key sounds in it, the highest such key and what it does is
             taken, and drawing goes on below.
     """
-    rows = tf.shape(before)[0]
-    was = tf.reverse(before, [-1]) > 0
+    rows, articulated = tf.shape(past.frames)[0], asked[0][0].articulated
+    was = tf.reverse(past.frames, [-1]) > 0
     ranks = tf.range(1, END)
     chance = tf.constant([0, 1], tf.int32)
 
     def draw(count: Any, last: Any, frame: Any) -> Any:
         known = [frame > 0] + ([frame == HELD] if articulated else [])
         chosen = tf.cast(tf.concat([tf.reverse(part, [-1]) for part in known], -1), tf.float32)
-        logits = ask(chosen[:, tf.newaxis])
+        logits = mean([density(c, past, chosen[:, tf.newaxis]) for density, c in asked])
         seed = choice.seed + tf.stack([0, 2 * count])
         options = narrowed(next_key(logits.sounds[:, 0], last), choice)
         rank = 1 + tf.random.stateless_categorical(options, 1, seed, tf.int32)[:, 0]

@@ -40,7 +40,7 @@ def _midi(path: Path, resolution: int) -> Piece:
             warnings.simplefilter("ignore")  # tempo changes on other tracks are read all the same
             song = pretty_midi.PrettyMIDI(str(path))
     except Exception as error:  # the parser fails in as many ways as files can be broken
-        raise UserError(f"can't be read as MIDI: {type(error).__name__}: {error}") from None
+        raise UserError(f"can't be read as MIDI: {_said(error)}") from None
     played = [track for track in song.instruments if not track.is_drum]
     if song.instruments and not played:
         raise UserError("drums alone: expected at least one pitched track")
@@ -66,8 +66,13 @@ def _musicxml(path: Path, resolution: int) -> Piece:
             warnings.simplefilter("ignore")
             score = converter.parse(path, forceSource=True)
     except Exception as error:  # as above
-        raise UserError(f"can't be read as MusicXML: {type(error).__name__}: {error}") from None
+        raise UserError(f"can't be read as MusicXML: {_said(error)}") from None
     return of_score(score, path.stem, resolution)
+
+
+def _said(error: Exception) -> str:
+    """What kind of error it is and, if it says more, that."""
+    return ": ".join(part for part in (type(error).__name__, str(error)) if part)
 
 
 def of_score(score: Any, name: str, resolution: int) -> Piece:

@@ -1,14 +1,15 @@
 """What the exported model does: score a piece, compose one, or go one frame further."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from apps.music import density, sampling
+from apps.music import keys, sampling, voices
+from apps.music.density import Past
 from apps.music.model import Composer
-from apps.music.pieces import KEYS, Corpus, Piece
+from apps.music.pieces import KEYS, LONGEST_BAR, Corpus, Piece
 from apps.music.rolls import RollBatches
 from apps.music.settings import draw
 from common.export import Signature
@@ -18,86 +19,83 @@ States = list[list[list[tf.Tensor]]]
 """Of each member, of each layer."""
 
 
+LINES = "state_lines"
+"""The key of each voice, counted from 1, of the frame before the one before."""
+
+
+class Told(NamedTuple):
+    """What is told of a piece, scalars."""
+
+    bar: tf.Tensor
+    offset: tf.Tensor
+    key: tf.Tensor
+    after: tf.Tensor
+    """Frames that the piece goes on for; -1: not told."""
+
+
 class Ensemble:
     """Networks as one: every decision has the mean of their probabilities.
 
     Rolls are ``[batch, time, 88]`` int32: 0 silent, 1 struck, 2 held (of a corpus that does not
     tell them apart, 1 alone). ``bar`` is the frames in a bar and ``offset`` the place of the
-    first frame in it, scalars; bar 0 where the corpus has no metre.
+    first frame in it, scalars; bar 0 where the corpus has no metre. ``key`` is of
+    ``apps.music.keys``, 0 if it is not told.
     """
 
     def __init__(self, networks: Sequence[Composer]) -> None:
         self.networks = tuple(networks)
-        self.articulated = networks[0].shape.articulated
-        self._scored = tf.function(self._losses, reduce_retracing=True)
-        self._guessed = tf.function(self._guesses, reduce_retracing=True)
+        self.shape = networks[0].shape
+        self.way, self.first = networks[0].way, networks[0].density
+        self._scored = tf.function(self.nats, reduce_retracing=True)
+        self._guessed = tf.function(self.likeliest, reduce_retracing=True)
         self.compose = tf.function(self.generate, reduce_retracing=True)
 
     def losses(self, batches: RollBatches) -> list[np.ndarray]:
         """Negative log-likelihood in nats of each frame of each piece."""
-        return self._each(batches, self._scored)
+        return batches.each(self._scored)
 
     def guesses(self, batches: RollBatches) -> list[np.ndarray]:
-        """The likeliest frame, key by key, at each place of each piece, given what was there
-        before it: ``[time, 88]``."""
-        return self._each(batches, self._guessed)
+        """The likeliest frame, decision by decision, at each place of each piece, given what was
+        there before it: ``[time, 88]``."""
+        return batches.each(self._guessed)
 
-    def _each(self, batches: RollBatches, function: Any) -> list[np.ndarray]:
-        found = []
-        for inputs, lengths in batches.in_order():
-            rows = function(inputs["frames"], inputs["clock"]).numpy()
-            found += [row[:length] for row, length in zip(rows, lengths.numpy(), strict=True)]
-        return batches.restore(found)
+    def nats(
+        self, frames: tf.Tensor, clock: tf.Tensor, key: tf.Tensor, mask: tf.Tensor
+    ) -> tf.Tensor:
+        """Of each frame, ``[batch, time]``."""
+        asked, past = self._known(frames, clock, key, mask)
+        each = self.way.nll(asked, past, tf.reshape(frames, [-1, KEYS]))
+        return tf.reshape(each, tf.shape(frames)[:2])
 
-    def _losses(self, frames: tf.Tensor, clock: tf.Tensor) -> tf.Tensor:
-        before, contexts = self._contexts(frames, clock)
-        here = tf.reshape(frames, [-1, KEYS])
-        most = tf.reduce_max(tf.reduce_sum(tf.cast(here > 0, tf.int32), axis=1))
-        parts = density.take_apart(here, most, self.articulated, tf.float32)
-        logits = self._asked(contexts, before, parts.chosen)
-        return tf.reshape(density.losses(logits, parts.ranks, here, before), tf.shape(frames)[:2])
-
-    def _guesses(self, frames: tf.Tensor, clock: tf.Tensor) -> tf.Tensor:
-        before, contexts = self._contexts(frames, clock)
+    def likeliest(
+        self, frames: tf.Tensor, clock: tf.Tensor, key: tf.Tensor, mask: tf.Tensor
+    ) -> tf.Tensor:
+        """The frame that is expected at each place, ``[batch, time, 88]``."""
+        asked, past = self._known(frames, clock, key, mask)
         greedy = sampling.Choice(
             tf.constant(0.0), tf.constant(1), tf.constant(1.0), tf.constant([0, 0])
         )
-        guessed = sampling.frame(
-            lambda chosen: self._asked(contexts, before, chosen), before, greedy, self.articulated
-        )
-        return tf.reshape(guessed, tf.shape(frames))
+        return tf.reshape(self._drawn(asked, past, greedy, None), tf.shape(frames))
 
-    def _contexts(self, frames: tf.Tensor, clock: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        before = tf.pad(frames, [[0, 0], [1, 0], [0, 0]])[:, :-1]
-        contexts = [network.contexts(before, clock, None) for network in self.networks]
-        flat = [tf.reshape(c, [-1, c.shape[-1]]) for c in contexts]
-        return tf.reshape(before, [-1, KEYS]), flat
+    def _known(
+        self, frames: tf.Tensor, clock: tf.Tensor, key: tf.Tensor, mask: tf.Tensor
+    ) -> tuple[list[tuple[Any, tf.Tensor]], Past]:
+        answers = [network.known(frames, clock, key, mask) for network in self.networks]
+        return self._asked([context for context, _ in answers]), answers[0][1]
 
-    def _asked(
-        self, contexts: Sequence[tf.Tensor], before: tf.Tensor, chosen: tf.Tensor
-    ) -> density.Logits:
-        pairs = zip(self.networks, contexts, strict=True)
-        answers = []
-        for network, context in pairs:
-            known = tf.cast(chosen, network.compute_dtype)
-            answers.append(network.density(context, before, known))
-        return density.mean(answers)
+    def _asked(self, contexts: Sequence[tf.Tensor]) -> list[tuple[Any, tf.Tensor]]:
+        densities = [network.density for network in self.networks]
+        return list(zip(densities, contexts, strict=True))
 
-    def sample(self, corpus: Corpus, steps: int) -> Piece:
-        """A piece from nothing, in the metre that the corpus has most of; always drawn by the
-        same seed, so that one hears a model change."""
-        bars = [piece.bar for piece in corpus.train]
-        bar = max(set(bars), key=bars.count)
-        nothing = tf.zeros([1, 0, KEYS], tf.int32)
-        roll = self.compose(nothing, tf.constant(steps), **draw(bar=bar))["roll"]
-        return Piece("composed", roll.numpy()[0].astype(np.uint8), bar)
+    def _drawn(self, asked: Any, past: Past, choice: Any, given: tf.Tensor | None) -> tf.Tensor:
+        way = voices if self.way is voices else sampling
+        return way.frame(asked, past, choice, given)
 
-    def score(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor) -> Outputs:
+    def score(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> Outputs:
         """Given what stands before each frame: ``nll`` ``[batch, time]``, its nats, and
-        ``likeliest`` ``[batch, time, 88]``, the frame that was expected, key by key."""
-        clock = _clock(tf.range(tf.shape(roll)[1]), bar, offset)
-        clock = tf.tile(clock[tf.newaxis], [tf.shape(roll)[0], 1, 1])
-        return {"nll": self._losses(roll, clock), "likeliest": self._guesses(roll, clock)}
+        ``likeliest`` ``[batch, time, 88]``, the frame that was expected."""
+        told = told_of(roll, bar, offset, key)
+        return {"nll": self.nats(roll, *told), "likeliest": self.likeliest(roll, *told)}
 
     def generate(
         self,
@@ -109,28 +107,35 @@ class Ensemble:
         seed: tf.Tensor,
         bar: tf.Tensor,
         offset: tf.Tensor,
+        key: tf.Tensor,
+        after: tf.Tensor,
     ) -> Outputs:
         """``roll`` ``[batch, time + steps, 88]``: `start`, of none or more frames, and `steps`
-        frames after it. A seed gives the same roll each time."""
-        nothing = tf.zeros_like(start[:, :0])
+        frames after it. A seed gives the same roll each time. The piece is told to go on for
+        `after` frames, 0 to end; -1 tells it nothing."""
         choice = sampling.Choice(temperature, top_k, top_p, seed)
-        return {"roll": self._composed(start, nothing, steps, choice, bar, offset)}
+        told = Told(bar, offset, key, after)
+        return {"roll": self._composed(start, start[:, :0], steps, choice, told)}
 
     def harmonise(
         self,
         given: tf.Tensor,
+        start: tf.Tensor,
         temperature: tf.Tensor,
         top_k: tf.Tensor,
         top_p: tf.Tensor,
         seed: tf.Tensor,
         bar: tf.Tensor,
         offset: tf.Tensor,
+        key: tf.Tensor,
+        after: tf.Tensor,
     ) -> Outputs:
-        """``roll`` as long as `given`, ``[batch, time, 88]``, whose highest line it keeps; what
-        sounds below is drawn, each frame without looking ahead."""
+        """``roll`` as long as `given`, ``[batch, time, 88]``: `start`, of none or more frames, and
+        then the highest line of `given`; what sounds below is drawn, each frame without looking
+        ahead."""
         choice = sampling.Choice(temperature, top_k, top_p, seed)
-        steps = tf.shape(given)[1]
-        return {"roll": self._composed(given[:, :0], given, steps, choice, bar, offset)}
+        told, steps = Told(bar, offset, key, after), tf.shape(given)[1] - tf.shape(start)[1]
+        return {"roll": self._composed(start, given, steps, choice, told)}
 
     def _composed(
         self,
@@ -138,47 +143,45 @@ class Ensemble:
         given: tf.Tensor,
         steps: tf.Tensor,
         choice: sampling.Choice,
-        bar: tf.Tensor,
-        offset: tf.Tensor,
+        told: "Told",
     ) -> tf.Tensor:
         batch, primed = tf.unstack(tf.shape(start)[:2])
         time = primed + steps
         led = tf.shape(given)[1]
+        given = tf.pad(given, [[0, 0], [0, 1], [0, 0]])  # one to look at where there is none
+        key = tf.fill([batch], told.key)
         roll = tf.TensorArray(tf.int32, size=time, element_shape=[None, KEYS])
 
-        def body(t: Any, before: Any, states: Any, roll: Any) -> Any:
-            clock = tf.tile(_clock(t[tf.newaxis], bar, offset), [batch, 1])
-            contexts, states = self._advanced(before, clock, states)
+        def body(t: Any, before: Any, lines: Any, states: Any, roll: Any) -> Any:
+            left = tf.minimum(time - t + told.after, LONGEST_BAR) * tf.cast(
+                told.after >= 0, tf.int32
+            )
+            clock = frame_clock(t[tf.newaxis], told.bar, told.offset, left[tf.newaxis])
+            past = Past(before, lines, key)
+            contexts, states = self._advanced(past, tf.tile(clock, [batch, 1]), states)
 
             def drawn() -> tf.Tensor:
-                line = tf.cond(
-                    t < led, lambda: given[:, tf.minimum(t, led - 1)], lambda: before * 0
-                )
                 seed = tf.stack([choice.seed, t * sampling.DRAWS])
-                return sampling.frame(
-                    lambda chosen: self._asked(contexts, before, chosen),
-                    before,
-                    choice._replace(seed=seed),
-                    self.articulated,
-                    line,
-                )
+                how, line = choice._replace(seed=seed), given[:, tf.minimum(t, led)]
+                return self._drawn(self._asked(contexts), past, how, line)
 
             frame = tf.cond(t < primed, lambda: start[:, tf.minimum(t, primed - 1)], drawn)
             frame = tf.ensure_shape(frame, before.shape)
-            return t + 1, frame, states, roll.write(t, frame)
+            return t + 1, frame, self.first.follow(frame, lines), states, roll.write(t, frame)
 
         silence = tf.zeros([batch, KEYS], tf.int32)
+        lines = tf.fill([batch, self.shape.voices], -1)
         states = [network.first_states(batch) for network in self.networks]
-        start_values = (tf.constant(0), silence, states, roll)
+        start_values = (tf.constant(0), silence, lines, states, roll)
         *_, roll = tf.while_loop(lambda t, *_: t < time, body, start_values)
         return tf.transpose(roll.stack(), [1, 0, 2])
 
     def _advanced(
-        self, before: tf.Tensor, clock: tf.Tensor, states: States
+        self, past: Past, clock: tf.Tensor, states: States
     ) -> tuple[list[tf.Tensor], States]:
         contexts, after = [], []
         for network, held in zip(self.networks, states, strict=True):
-            context, new = network.advance(before, clock, held)
+            context, new = network.advance(past, clock, held)
             contexts.append(context)
             after.append(new)
         return contexts, after
@@ -188,39 +191,33 @@ class Ensemble:
         temperature 1), and the states, whose first are zeros.
 
         Args:
-            inputs: ``before``, the frame before (silence, of the first); ``place``, counted from
-                1, and ``bar``, or zeros, ``[batch]``; how to draw; and ``state_...``.
+            inputs: ``before``, the frame before (silence, of the first); ``given``, whose highest
+                key is taken where there is one; ``place``, counted from 1, ``bar``, ``left`` and
+                ``key``, or zeros, ``[batch]``; how to draw; and ``state_...``.
         """
-        before = inputs["before"]
-        names = self._state_names()
+        names = state_names(self.networks)
         states = [[[inputs[name] for name in layer] for layer in member] for member in names]
-        clock = tf.stack([inputs["place"], inputs["bar"]], axis=1)
-        contexts, after = self._advanced(before, clock, states)
+        clock = tf.stack([inputs["place"], inputs["bar"], inputs["left"]], axis=1)
+        earlier = tf.cast(inputs[LINES], tf.int32) - 1  # zeros at first: no voice has a key
+        lines = self.first.follow(inputs["before"], earlier)
+        past = Past(inputs["before"], lines, inputs["key"])
+        contexts, after = self._advanced(past, clock, states)
         seed = tf.stack([inputs["seed"], 0])
         choice = sampling.Choice(inputs["temperature"], inputs["top_k"], inputs["top_p"], seed)
-        frame = sampling.frame(
-            lambda chosen: self._asked(contexts, before, chosen), before, choice, self.articulated
-        )
-        most = tf.reduce_max(tf.reduce_sum(tf.cast(frame > 0, tf.int32), axis=1))
-        parts = density.take_apart(frame, most, self.articulated, tf.float32)
-        nll = density.losses(
-            self._asked(contexts, before, parts.chosen), parts.ranks, frame, before
-        )
+        asked = self._asked(contexts)
+        frame = self._drawn(asked, past, choice, inputs["given"])
         flat = zip(tf.nest.flatten(names), tf.nest.flatten(after), strict=True)
-        return {"frame": frame, "nll": nll, **{name: tf.cast(s, tf.float32) for name, s in flat}}
-
-    def _state_names(self) -> list[list[list[str]]]:
-        return [
-            [
-                [f"state_{member}_{layer}_{part}" for part in range(len(parts))]
-                for layer, parts in enumerate(network.first_states(1))
-            ]
-            for member, network in enumerate(self.networks)
-        ]
+        return {
+            "frame": frame,
+            "nll": self.way.nll(asked, past, frame),
+            LINES: tf.cast(lines + 1, tf.float32),
+            **{name: tf.cast(state, tf.float32) for name, state in flat},
+        }
 
     def signatures(self) -> dict[str, Signature]:
         """What ``common.export.write`` writes."""
-        whole = {"bar": tf.int32, "offset": tf.int32}
+        whole = {"bar": tf.int32, "offset": tf.int32, "key": tf.int32}
+        after = {"after": tf.int32}
         draw = {"temperature": tf.float32, "top_k": tf.int32, "top_p": tf.float32, "seed": tf.int32}
 
         def rolls(name: str) -> tf.TensorSpec:
@@ -230,26 +227,62 @@ class Ensemble:
             return [tf.TensorSpec([], dtype, name) for name, dtype in types.items()]
 
         stepped = {
-            "before": tf.TensorSpec([None, KEYS], tf.int32, "before"),
-            **{name: tf.TensorSpec([None], tf.int32, name) for name in ("place", "bar")},
+            **{name: tf.TensorSpec([None, KEYS], tf.int32, name) for name in ("before", "given")},
+            **{n: tf.TensorSpec([None], tf.int32, n) for n in ("place", "bar", "left", "key")},
             **{spec.name: spec for spec in scalars(**draw)},
         }
         states = [network.first_states(1) for network in self.networks]
-        flat = zip(tf.nest.flatten(self._state_names()), tf.nest.flatten(states), strict=True)
+        flat = zip(
+            tf.nest.flatten(state_names(self.networks)), tf.nest.flatten(states), strict=True
+        )
         for name, state in flat:
             stepped[name] = tf.TensorSpec([None, state.shape[-1]], tf.float32, name)
+        stepped[LINES] = tf.TensorSpec([None, self.shape.voices], tf.float32, LINES)
         return {
             "generate": (
                 self.generate,
-                [rolls("start"), *scalars(steps=tf.int32, **draw, **whole)],
+                [rolls("start"), *scalars(steps=tf.int32, **draw, **whole, **after)],
             ),
-            "harmonise": (self.harmonise, [rolls("given"), *scalars(**draw, **whole)]),
+            "harmonise": (
+                self.harmonise,
+                [rolls("given"), rolls("start"), *scalars(**draw, **whole, **after)],
+            ),
             "score": (self.score, [rolls("roll"), *scalars(**whole)]),
             "step": (self.step, [stepped]),
         }
 
 
-def _clock(frames: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-    """As ``pieces.clock``, of frames by number: ``[time, 2]``."""
+def state_names(networks: Sequence[Any]) -> list[list[list[str]]]:
+    """What the states are called outside: of each network, of each layer."""
+    return [
+        [
+            [f"state_{member}_{layer}_{part}" for part in range(len(parts))]
+            for layer, parts in enumerate(network.first_states(1))
+        ]
+        for member, network in enumerate(networks)
+    ]
+
+
+def sample(composer: Any, corpus: Corpus, steps: int) -> Piece:
+    """A piece from nothing, in the metre and the key that the corpus has most of; always drawn by
+    the same seed, so that one hears a model change."""
+    bars = [piece.bar for piece in corpus.train]
+    bar = max(set(bars), key=bars.count)
+    nothing = tf.zeros([1, 0, KEYS], tf.int32)
+    how = draw(bar=bar, key=int(np.argmax(keys.counts(corpus.train))))
+    roll = composer.compose(nothing, tf.constant(steps), **how)["roll"]
+    return Piece("composed", roll.numpy()[0].astype(np.uint8), bar)
+
+
+def told_of(roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> tuple:
+    """Clock, key and mask of whole rolls whose end is not told."""
+    batch, time = tf.unstack(tf.shape(roll)[:2])
+    clock = frame_clock(tf.range(time), bar, offset, tf.zeros([time], tf.int32))
+    clock = tf.tile(clock[tf.newaxis], [batch, 1, 1])
+    return clock, tf.fill([batch], key), tf.ones([batch, time], tf.bool)
+
+
+def frame_clock(frames: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
+    """As ``pieces.clock``, of frames by number: ``[time, 3]``; `left` is ``[time]``."""
     places = tf.where(bar > 0, (frames + offset) % tf.maximum(bar, 1) + 1, 0)
-    return tf.stack([places, tf.fill(tf.shape(frames), bar)], axis=1)
+    return tf.stack([places, tf.fill(tf.shape(frames), bar), left], axis=1)

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from apps.music import keys
 from apps.music.pieces import Corpus, Piece
+from apps.music.shape import Shape
 from common import runs
 from common.errors import UserError
 
@@ -21,11 +23,19 @@ class Settings:
     """Whether held keys are told from struck ones."""
     metres: bool
     """Whether the corpus has bar lines."""
+    head: str
+    """How a frame is decided upon; of a run, never auto."""
+    voices: int
+    """Keys at once, at most, of ``voices`` and ``events``."""
+    keys: tuple[int, ...]
+    """How many training pieces are in each key, by ``apps.music.keys``."""
 
     @classmethod
-    def of(cls, corpus: Corpus) -> "Settings":
+    def of(cls, corpus: Corpus, shape: Shape) -> "Settings":
         metres = any(piece.bar for piece in corpus.train)
-        return cls(corpus.resolution, corpus.articulated, metres)
+        counted = tuple(keys.counts(corpus.train))
+        grid = (corpus.resolution, corpus.articulated, metres)
+        return cls(*grid, shape.head, shape.voices, counted)
 
     def write(self, run: runs.Run) -> None:
         runs.write_json(run.path / "music.json", asdict(self))
@@ -48,6 +58,7 @@ def asked(piece: Piece, settings: Settings) -> dict[str, np.ndarray]:
         "roll": roll[np.newaxis].astype(np.int32),
         "bar": np.array(told[0], np.int32),
         "offset": np.array(told[1], np.int32),
+        "key": np.array(0, np.int32),
     }
 
 
@@ -58,11 +69,14 @@ def draw(
     seed: int = 0,
     bar: int = 0,
     offset: int = 0,
+    key: int = 0,
+    ending: bool = True,
 ) -> dict[str, Any]:
     """The scalars that ``generate`` and ``harmonise`` take, as tensors."""
     import tensorflow as tf
 
-    whole = {"top_k": top_k, "seed": seed, "bar": bar, "offset": offset}
+    whole = {"top_k": top_k, "seed": seed, "bar": bar, "offset": offset, "key": key}
+    whole["after"] = 0 if ending else -1
     return {
         "temperature": tf.constant(temperature, tf.float32),
         "top_p": tf.constant(top_p, tf.float32),

@@ -1,41 +1,20 @@
 """Composed pieces beside a corpus: what they are made of, and what is copied.
 Imports no TensorFlow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 
-from apps.music.pieces import LOWEST, Piece, notes_of
+from apps.music import keys
+from apps.music.pieces import Piece, notes_of
 
 LONGEST_NOTE = 32
 WIDEST = 12
 PHRASE = 8
 """Notes of the highest line that count as a phrase repeated."""
-# Krumhansl & Kessler (1982): how well each pitch class fits a key, from the tonic upwards.
-MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
-MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
-SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 9, 10, 11)}
-
-
-def pitch_classes(piece: Piece) -> np.ndarray:
-    """Frames in which each of C, C# ... B sounds, ``[12]``."""
-    counts = piece.sounding.sum(axis=0)
-    classes = (np.arange(len(counts)) + LOWEST) % 12
-    return np.bincount(classes, weights=counts, minlength=12)
-
-
-def key_of(piece: Piece) -> tuple[int, str]:
-    """Tonic (0 is C) and mode by the profile that correlates best (Krumhansl 1990)."""
-    heard = pitch_classes(piece)
-    if not heard.any() or np.ptp(heard) == 0:
-        return 0, "major"
-    fits = {
-        (tonic, mode): np.corrcoef(heard, np.roll(profile, tonic))[0, 1]
-        for mode, profile in (("major", MAJOR), ("minor", MINOR))
-        for tonic in range(12)
-    }
-    return max(fits, key=lambda key: fits[key])
+SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 9, 10, 11))
+"""Of major and minor, in semitones above the tonic."""
 
 
 def out_of_key(pieces: Sequence[Piece]) -> float:
@@ -43,8 +22,8 @@ def out_of_key(pieces: Sequence[Piece]) -> float:
     and the melodic scale together."""
     outside = total = 0.0
     for piece in pieces:
-        tonic, mode = key_of(piece)
-        heard = np.roll(pitch_classes(piece), -tonic)
+        tonic, mode = keys.parts(keys.of(piece) or 1)
+        heard = np.roll(keys.pitch_classes(piece), -tonic)
         total += heard.sum()
         outside += heard.sum() - heard[list(SCALES[mode])].sum()
     return outside / max(total, 1)
@@ -60,7 +39,7 @@ def distributions(pieces: Sequence[Piece], articulated: bool) -> dict[str, np.nd
     for piece in pieces:
         for note in notes_of(piece.frames, articulated):
             lengths[min(note.end - note.begin, LONGEST_NOTE) - 1] += 1
-        classes += np.roll(pitch_classes(piece), -key_of(piece)[0])
+        classes += np.roll(keys.pitch_classes(piece), -keys.parts(keys.of(piece) or 1)[0])
         steps = np.diff([key for key, _ in top_line(piece, articulated)])
         np.add.at(intervals, np.clip(steps, -WIDEST, WIDEST).astype(int) + WIDEST, 1)
     tables = {"note_length": lengths, "pitch_class": classes, "interval": intervals}
@@ -69,9 +48,9 @@ def distributions(pieces: Sequence[Piece], articulated: bool) -> dict[str, np.nd
 
 def top_line(piece: Piece, articulated: bool) -> list[tuple[int, int]]:
     """Key and length of each note that is the highest when it begins."""
-    line = []
+    line, sounding = [], piece.sounding
     for note in notes_of(piece.frames, articulated):
-        if not piece.sounding[note.begin, note.key + 1 :].any():
+        if not sounding[note.begin, note.key + 1 :].any():
             line.append((note.key, note.end - note.begin))
     return line
 
@@ -114,25 +93,48 @@ def _parallel(before: np.ndarray, after: np.ndarray) -> int:
     return found
 
 
-def longest_copy(piece: Piece, corpus: Sequence[Piece]) -> int:
-    """Frames of the longest passage that also stands in a piece of `corpus`, in any key.
+def longest_copies(pieces: Sequence[Piece], corpus: Sequence[Piece]) -> list[int]:
+    """Of each piece, the frames of the longest passage that also stands in one of `corpus`, in
+    any key.
 
     A passage is told by what happens in each frame, relative to its lowest key, and how that
     moves; silence alone is none.
     """
-    own = _tokens(piece)
-    others = [_tokens(other) for other in corpus]
-    low, high = 0, len(own)
-    while low < high:  # a passage of n frames holds one of n - 1
-        middle = (low + high + 1) // 2
-        wanted = {tuple(own[i : i + middle]) for i in range(len(own) - middle + 1)}
-        hit = any(
-            tuple(tokens[i : i + middle]) in wanted
-            for tokens in others
-            for i in range(len(tokens) - middle + 1)
-        )
-        low, high = (middle, high) if hit else (low, middle - 1)
-    return low + 1 if low else 0
+    numbers: dict[tuple, int] = {}
+    known: list[int] = []
+    for other in corpus:
+        known += [numbers.setdefault(token, len(numbers)) for token in _tokens(other)]
+        known.append(numbers.setdefault((other.name, len(numbers)), len(numbers)))  # an end
+    own = [[numbers.setdefault(t, len(numbers)) for t in _tokens(piece)] for piece in pieces]
+    values = np.random.default_rng(0).integers(2**63, size=len(numbers), dtype=np.uint64)
+    everything, each = values[known], [values[tokens] for tokens in own]
+    found = np.zeros(len(pieces), int)
+    step = 1 << max(map(len, own)).bit_length()
+    while step:  # bit by bit, for all pieces at once; a passage of n frames holds one of n - 1
+        wanted = found + step
+        for length in np.unique(wanted):
+            there = np.unique(_hashes(everything, length))
+            for number in np.flatnonzero(wanted == length):
+                asked = _hashes(each[number], length)
+                nearest = np.minimum(np.searchsorted(there, asked), len(there) - 1)
+                if len(there) and (there[nearest] == asked).any():
+                    found[number] = length
+        step //= 2
+    return [int(length) + 1 if length else 0 for length in found]
+
+
+def _hashes(values: np.ndarray, length: int) -> np.ndarray:
+    r"""A number for every passage of so many tokens, the same for the same ones:
+    :math:`\sum_j v_{i+j} B^j \bmod 2^{64}` (Karp & Rabin 1987), of all i by one running sum."""
+    if len(values) < length:
+        return np.empty(0, np.uint64)
+    base = 0x9E3779B97F4A7C15  # odd, so that it has an inverse
+    powers, inverses = (
+        np.cumprod(np.full(len(values), factor, np.uint64))
+        for factor in (base, pow(base, -1, 2**64))
+    )
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values * powers)])
+    return (sums[length:] - sums[:-length]) * inverses[: len(sums) - length]
 
 
 def _tokens(piece: Piece) -> list[tuple]:
@@ -142,7 +144,7 @@ def _tokens(piece: Piece) -> list[tuple]:
     rows = [np.flatnonzero(row) for row in piece.sounding]
     for t in range(1, len(rows)):
         if not len(rows[t]) or not len(rows[t - 1]):
-            tokens.append((piece.name, t))
+            tokens.append((id(piece), t))
             continue
         here = piece.frames[t, rows[t]]
         shape = tuple((rows[t] - rows[t][0]).tolist())
@@ -162,17 +164,35 @@ def compare(
     resolution: int,
     articulated: bool,
 ) -> dict[str, dict[str, float]]:
-    """Composed and test pieces, each beside the training pieces: ``composed`` and ``test``, each
-    with distances of distributions, rates, and the longest copied passage in quarter notes."""
+    """``composed`` and ``test`` pieces, each with the distances of their distributions from the
+    training pieces', rates, and the longest passage copied from training in quarter notes; of
+    ``train``, the rates alone."""
     known = distributions(train, articulated)
-    found = {}
+    copies = longest_copies([*composed, *test], train)
+    longest = {"composed": copies[: len(composed)], "test": copies[len(composed) :]}
+    found = {"train": _rates(train, articulated)}
     for name, pieces in (("composed", composed), ("test", test)):
         shares = distributions(pieces, articulated)
         found[name] = {
             **{f"{k}_distance": distance(shares[k], known[k]) for k in known},
-            "out_of_key": out_of_key(pieces),
-            "repetition": repetition(pieces, articulated),
-            "parallels": parallels(pieces),
-            "longest_copy": max(longest_copy(p, train) for p in pieces) / resolution,
+            **_rates(pieces, articulated),
+            "longest_copy": max(longest[name]) / resolution,
         }
     return found
+
+
+def tables(
+    sources: Mapping[str, Sequence[Piece]], articulated: bool
+) -> dict[str, dict[str, np.ndarray]]:
+    """``distributions`` of several sources, statistic -> source -> shares."""
+    found = {name: distributions(pieces, articulated) for name, pieces in sources.items()}
+    first = next(iter(found.values()))
+    return {each: {name: shares[each] for name, shares in found.items()} for each in first}
+
+
+def _rates(pieces: Sequence[Piece], articulated: bool) -> dict[str, float]:
+    return {
+        "out_of_key": out_of_key(pieces),
+        "repetition": repetition(pieces, articulated),
+        "parallels": parallels(pieces),
+    }

@@ -12,8 +12,8 @@ from apps.music.config import PRESETS, MusicConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
-FRAMES = 2_000_000
-"""Frames that a training sees where --epochs leaves it open."""
+FRAMES = {"joint": 2_000_000, "independent": 2_000_000, "voices": 3_500_000, "events": 12_000_000}
+"""Frames that a training sees where --epochs leaves it open, by head."""
 LISTENED = 64
 """Quarter notes that TensorBoard gets to hear."""
 HEARD = 20
@@ -32,6 +32,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
     from apps.music import (
         baselines,
         data,
+        melody,
         metrics,
         model,
         objectives,
@@ -39,9 +40,11 @@ def run(config: MusicConfig) -> dict[str, Any]:
         render,
         report,
         serving,
+        singing,
     )
     from apps.music.rolls import RollBatches
     from apps.music.settings import Settings
+    from apps.music.shape import shape_of
     from common import export, training
     from common.monitoring import Monitor
     from common.plots import save_training
@@ -50,37 +53,43 @@ def run(config: MusicConfig) -> dict[str, Any]:
     strategy = training.set_up(config)
     corpus = data.load(config.dataset, config.data, config.resolution, strict=config.strict)
     report.begin(corpus)
-    shape, settings = model.shape_of(corpus), Settings.of(corpus)
+    shape = shape_of(corpus, config.head)
+    settings = Settings.of(corpus, shape)
+    build: Any = model.build
+    together: Any = serving.Ensemble
+    if shape.head == "events":
+        build, together = melody.build, singing.Singers
+    multiple = 32 if config.jit else 1
     train = RollBatches(
-        corpus.train, config.batch_size, config.transpose, multiple=32 if config.jit else 1
+        corpus.train, config.batch_size, config.transpose, multiple=multiple, told=config.told
     )
     validation, test = (
         RollBatches(part, config.batch_size) for part in (corpus.validation, corpus.test)
     )
     frames = sum(map(len, corpus.train))
-    epochs = training.epochs_for(config, train.steps, least=-(-FRAMES // frames), least_steps=500)
-    report.plan(config, epochs, train.steps, run.path)
+    epochs = training.epochs_for(
+        config, train.steps, least=-(-FRAMES[shape.head] // frames), least_steps=500
+    )
+    report.plan(config, shape.head, epochs, train.steps, run.path)
 
     # Build and fit, one network after the other.
     started = time.perf_counter()
-    networks: list[model.Composer] = []
+    networks: list[Any] = []
     for member in range(config.members):
         seed = training.reseed(config, member)
         with strategy.scope():
-            network = model.build(config, shape, member)
+            network = build(config, shape, member)
         if config.init_from is not None:
             training.start_from(network, config.init_from)
         if not run.config.exists():  # from here on there is something to keep
             runs.start(run, "music", config)
             settings.write(run)
         board = Monitor(run.tensorboard / f"member_{member}" if member else run.tensorboard)
-        alone = serving.Ensemble([network])
+        alone = together([network])
 
-        def validate(
-            step: int, alone: serving.Ensemble = alone, board: Monitor = board
-        ) -> dict[str, float]:
+        def validate(step: int, alone: Any = alone, board: Monitor = board) -> dict[str, float]:
             if step // train.steps % max(1, epochs // HEARD) == 0:
-                piece = alone.sample(corpus, LISTENED * corpus.resolution)
+                piece = serving.sample(alone, corpus, LISTENED * corpus.resolution)
                 grid = (corpus.resolution, corpus.articulated)
                 board.figure("piano_roll", plots.piano_roll(piece, *grid), step)
                 heard = render.sound(piece, *grid, render.TEMPO)
@@ -112,7 +121,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
             save_training(fitted.history, flow, run.plots, "nll", loss="nll")
         if fitted.interrupted:
             break
-    ensemble = serving.Ensemble(networks)
+    ensemble = together(networks)
     seconds = time.perf_counter() - started
 
     # Evaluate: the network and what a sceptic would use instead, on the same test part.
@@ -122,7 +131,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
         "app": "music",
         "dataset": corpus.name,
         "cell": config.cell,
-        "head": config.head,
+        "head": shape.head,
         "parameters": sum(network.count_params() for network in networks),
         "train_seconds": seconds,
         "validation": {"nll": metrics.nll(ensemble.losses(validation))},

@@ -1,0 +1,129 @@
+"""How long a trained composer takes: 64 bars through the SavedModel's ``generate``, and a frame (of
+melodies a note) through its ``step``, both at batch 1.
+
+Each is asked again and again, drawn by another seed every time; the first calls, in which
+TensorFlow still prepares the graph, are not counted. Writes benchmarks/results/music.json.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from apps.music.config import TEMPERATURE, TOP_P
+from apps.music.pieces import KEYS
+from apps.music.settings import Settings, draw
+from common import runs
+from common.cli import main, start_tensorflow
+from common.errors import UserError
+
+WARM = 2
+"""Calls that are not counted."""
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Measure how fast a finished run of apps.music composes."""
+
+    run: Path
+    """Folder of a finished run."""
+    bars: int = 64
+    """Bars of 4/4 to compose."""
+    repeats: int = 10
+    """Pieces to compose."""
+    out: Path = Path(__file__).parent / "results" / "music.json"
+    """Where to write the results."""
+
+    def __post_init__(self) -> None:
+        for name in ("bars", "repeats"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} {getattr(self, name)}: expected a value above 0")
+
+
+def run(config: BenchmarkConfig) -> dict[str, Any]:
+    """Prints what was measured, and writes it to --out."""
+    finished = runs.finished("music", config.run)
+    settings = Settings.read(finished)
+    start_tensorflow()
+
+    from common import export
+
+    model = export.load(finished.export)
+    frames = config.bars * 4 * settings.resolution
+    whole = timed(composes(model, settings, frames), config.repeats, "generate")
+    steps = timed(steps_on(model, settings), min(frames, 500), "step")
+    result = {
+        "run": str(config.run),
+        "head": settings.head,
+        "bars": config.bars,
+        "frames": frames,
+        "generate_seconds": float(np.median(whole)),
+        "generate_seconds_slowest": float(np.max(whole)),
+        "generate_ms_a_frame": 1e3 * float(np.median(whole)) / frames,
+        "step_ms": 1e3 * float(np.median(steps)),
+        "versions": runs.versions(),
+    }
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    runs.write_json(config.out, result)
+    print(
+        f"{config.bars} bars, {frames:,} frames, by generate: median {np.median(whole):.2f} s, "
+        f"slowest {np.max(whole):.2f} s; {result['generate_ms_a_frame']:.2f} ms a frame\n"
+        f"a {'note' if settings.head == 'events' else 'frame'} by step: median "
+        f"{result['step_ms']:.2f} ms"
+    )
+    return result
+
+
+def composes(model: Any, settings: Settings, frames: int) -> Callable[[int], None]:
+    """Asks ``generate`` for so many frames from nothing."""
+    import tensorflow as tf
+
+    def ask(seed: int) -> None:
+        bar = 4 * settings.resolution * settings.metres
+        how = draw(TEMPERATURE, 0, TOP_P, seed, bar, key=1)
+        start = tf.zeros([1, 0, KEYS], tf.int32)
+        roll = model.signatures["generate"](start=start, steps=tf.constant(frames), **how)["roll"]
+        assert roll.numpy().shape == (1, frames, KEYS)
+
+    return ask
+
+
+def steps_on(model: Any, settings: Settings) -> Callable[[int], None]:
+    """Asks ``step`` for one more, from where the call before it stopped."""
+    import tensorflow as tf
+
+    step = model.signatures["step"]
+    given = {
+        name: tf.zeros([1, *spec.shape[1:]] if spec.shape.rank else [], spec.dtype)
+        for name, spec in step.structured_input_signature[1].items()
+    }
+    given |= {"temperature": tf.constant(TEMPERATURE), "top_p": tf.constant(TOP_P)}
+    passed_on = {"frame": "before"}  # of melodies the pitch and the length, by their own names
+
+    def ask(seed: int) -> None:
+        said = step(**{**given, "seed": tf.constant(seed)})
+        said["nll"].numpy()
+        for name, value in said.items():
+            name = passed_on.get(name, name)
+            if name in given:
+                given[name] = value
+
+    return ask
+
+
+def timed(ask: Callable[[int], None], count: int, label: str) -> np.ndarray:
+    """Seconds of each call."""
+    seconds = []
+    for seed in tqdm(range(WARM + count), desc=label, disable=None):
+        started = time.perf_counter()
+        ask(seed)
+        seconds.append(time.perf_counter() - started)
+    return np.array(seconds[WARM:])
+
+
+if __name__ == "__main__":
+    main(run, BenchmarkConfig, prog="python -m benchmarks.music")
