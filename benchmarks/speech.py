@@ -16,6 +16,7 @@ import contextlib
 import importlib.util
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,8 @@ def preparation(dataset: str) -> float:
 
 def spent() -> float:
     """Seconds that processors have worked for this process and its children."""
-    return sum(os.times()[:4])
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
 
 
 def features(utterances: Sequence[Any]) -> dict[str, float]:

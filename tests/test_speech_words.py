@@ -1,5 +1,7 @@
 """Words with their times and confidences, subtitles, and scores of texts."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -59,6 +61,17 @@ def test_words_last_as_long_as_they_sound() -> None:
     assert_allclose([word.confidence for word in found], [0.72, 0.7, 0.6])
     times = [(word.begin, word.end) for word in found]
     assert_allclose(times, [(0.1, 0.4), (0.4, 0.7), (0.9, 1.1)], atol=1e-9)
+
+
+def test_words_do_not_overlap() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        steps = np.sort(random.choice(40, 6, replace=False))
+        spikes = steps.reshape(3, 2)
+        found = words.sounding(spikes, random.uniform(-60, 0, 40))
+        for (begin, end), (first, last) in zip(found, spikes, strict=True):
+            assert 0 <= begin <= first <= last < end <= 40
+        assert all(a[1] <= b[0] for a, b in pairwise(found))
 
 
 def test_pieces_make_words_too() -> None:

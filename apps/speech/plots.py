@@ -35,9 +35,11 @@ def heard(
         log_p: of CTC, ``[time, symbols + 1]``, if there is one.
         looks: ``[length, time]``, if there is an attention decoder.
     """
-    panels = 1 + (log_p is not None) + (looks is not None and len(ids) > 0)
-    heights = [1.4, *[1.0] * (panels - 1)]
-    figure = Figure(figsize=(11, 2.2 + 2.0 * (panels - 1)), layout="constrained")
+    heights = [1.4, *[1.0] * (log_p is not None)]
+    if looks is not None and len(ids):
+        heights.append(max(1.0, len(ids) / 16))  # room for a label each
+    panels = len(heights)
+    figure = Figure(figsize=(11, 2.0 * sum(heights)), layout="constrained")
     axes = np.atleast_1d(figure.subplots(panels, 1, sharex=True, height_ratios=heights))
     end = max(len(waveform), FRAME) / RATE
     _spectrogram(axes[0], waveform, end)

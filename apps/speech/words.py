@@ -135,14 +135,13 @@ def sounding(spikes: np.ndarray, loud: np.ndarray) -> list[tuple[int, int]]:
     audible = loud > loud.max() - SILENT
     edges = [0]
     for (_, last), (first, _) in pairwise(spikes):
-        between = loud[last : first + 1]
-        edges.append(int(last + between.argmin()) if first > last else int(first))
+        edges.append(int(last + 1 + loud[last + 1 : first + 1].argmin()))
     edges.append(len(loud))
     found = []
     for (first, last), (begin, end) in zip(spikes, pairwise(edges), strict=True):
         before = np.flatnonzero(audible[begin:first])
         after = np.flatnonzero(audible[last + 1 : end])
         starts = begin + int(before[0]) if len(before) else int(first)
-        ends = last + 2 + int(after[-1]) if len(after) else int(last) + 1
+        ends = int(last) + 2 + int(after[-1]) if len(after) else int(last) + 1
         found.append((starts, ends))
     return found
