@@ -79,7 +79,7 @@ def test_all_folds_test_each_subject_once(tmp_path: Path) -> None:
     data.mkdir()
     for subject in range(3):
         write(movement(subject, seconds=20), data / f"{subject}.csv")
-    answer = train(run, "--folds", "all", "--no-refit", data=data)
+    answer = train(run, "--folds", "all", "--no-refit", "--members", 1, data=data)
     result = json.loads((run / "metrics.json").read_text())
     assert sorted(result["by_subject"]) == ["s0", "s1", "s2"]
     folds = [json.loads((run / f"fold_{n}" / "metrics.json").read_text()) for n in range(3)]
