@@ -170,7 +170,8 @@ def recognition(finished: runs.Run | None, corpus: Any, count: int) -> dict[str,
             )
     result: dict[str, Any] = {"recognition": rows}
     if finished is not None and schema.causal:
-        result["stream"] = streamed(model, some(corpus.test, count))
+        single = [utterance for utterance in corpus.test if " " not in utterance.text]
+        result["stream"] = streamed(model, some(corpus.test, count), some(single, count))
     return result
 
 
@@ -233,35 +234,55 @@ def sphinx_with(words: Sequence[str], penalty: float) -> Texts:
 # Streams
 
 
-def streamed(model: Any, utterances: Sequence[Any]) -> dict[str, float]:
-    """How a causal model follows: its real-time factor, and after how many ms of speech its first
-    text stands there (median, and 90th percentile)."""
+def streamed(model: Any, utterances: Sequence[Any], single: Sequence[Any]) -> dict[str, float]:
+    """How a causal model follows: its real-time factor; after how many ms of speech the first text
+    stands there, and how long after the end of a word that stands alone (medians, and 90th
+    percentiles).
+
+    Args:
+        single: utterances of one word.
+    """
+    followed(model, utterances[0])  # the first one is traced
+    started = spent()
+    firsts = [followed(model, utterance) for utterance in utterances]
+    factor = (spent() - started) / sum(utterance.seconds for utterance in utterances)
+    begins = [first - speech(u)[0] for u, first in zip(utterances, firsts, strict=True) if first]
+    alone = [(utterance, followed(model, utterance)) for utterance in single]
+    ends = [first - speech(utterance)[1] for utterance, first in alone if first]
+    result = {"real_time_factor": factor}
+    print(f"stream: real-time factor {factor:.3f}")
+    for what, waits in (("speech begins", begins), ("a single word ends", ends)):
+        if not waits:
+            continue
+        median, most = (float(ms) for ms in np.quantile(waits, (0.5, 0.9)) / 16)  # of samples
+        name = what.replace(" ", "_")
+        result |= {f"first_text_after_{name}_ms": median, f"first_text_after_{name}_ms_90": most}
+        print(
+            f"stream: first text {median:.0f} ms after {what} (median of {len(waits)}; 90 % within "
+            f"{most:.0f} ms)"
+        )
+    return result
+
+
+def followed(model: Any, utterance: Any) -> int | None:
+    """Samples of an utterance that had been heard when its first text stood there; None for none
+    at all."""
     from apps.speech import live
 
-    taken, waits = 0.0, []
-    for number, utterance in enumerate([utterances[0], *utterances]):
-        started = spent()
-        heard, first = 0, None
-        for waveform, said in live.answers(model, chunks(utterance.waveform)):
-            heard += len(waveform)
-            if first is None and said["text"][0].strip():
-                first = heard
-        if number:  # the first one is traced
-            taken += spent() - started
-            loud = np.abs(utterance.waveform) > 0.01 * np.abs(utterance.waveform).max()
-            if first is not None:
-                waits.append((first - int(np.argmax(loud))) / 16)  # samples to ms
-    seconds = sum(utterance.seconds for utterance in utterances)
-    median, most = np.quantile(waits, (0.5, 0.9))
-    print(
-        f"stream: real-time factor {taken / seconds:.3f}; first text {median:.0f} ms after speech "
-        f"begins (median; 90 % within {most:.0f} ms)"
-    )
-    return {
-        "real_time_factor": taken / seconds,
-        "first_text_ms_median": float(median),
-        "first_text_ms_90": float(most),
-    }
+    heard, first, stream = 0, None, live.Stream(model)
+    for waveform in chunks(utterance.waveform):
+        heard += len(waveform)
+        if stream.hear(waveform)["text"][0].strip() and first is None:
+            first = heard
+    if stream.end()["text"][0].strip() and first is None:
+        first = heard
+    return first
+
+
+def speech(utterance: Any) -> tuple[int, int]:
+    """The samples between which an utterance is loud: above a hundredth of its peak."""
+    loud = np.flatnonzero(np.abs(utterance.waveform) > 0.01 * np.abs(utterance.waveform).max())
+    return int(loud[0]), int(loud[-1]) + 1
 
 
 def chunks(waveform: np.ndarray) -> Iterator[np.ndarray]:

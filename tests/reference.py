@@ -698,3 +698,29 @@ def next_note(
         + np.log(np.exp(lasts).sum())
         - lasts[length - 1]
     )
+
+
+def stretched_spectrum(
+    frames: np.ndarray,
+    a: float,
+    b: np.ndarray,
+    formants: tuple[float, ...],
+    low: float,
+    high: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """x'(f) = x(f / g(f)) of mel frames [time, mels], and log g of each channel, [mels]: a, and b
+    interpolated over the logarithm of frequency. Slaney's mel scale: 200 / 3 Hz each up to 1 kHz,
+    then 27 to a factor of 6.4."""
+
+    def mel(hz: np.ndarray) -> np.ndarray:
+        return np.where(
+            hz < 1000, 3 * hz / 200, 15 + 27 * np.log(np.maximum(hz, 1) / 1000) / np.log(6.4)
+        )
+
+    scale = np.linspace(0.1, 9000, 200_000)
+    edges = np.linspace(*mel(np.array([low, high])), frames.shape[1] + 2)
+    centres = np.interp(edges, mel(scale), scale)[1:-1]
+    log_g = a + np.interp(np.log(centres), np.log(formants), b)
+    asked = mel(centres / np.exp(log_g))
+    rows = [np.interp(asked, edges[1:-1], row) for row in frames]
+    return np.stack(rows), log_g

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from apps.speech.alphabet import Alphabet, of_characters, of_pieces, plain, spaced
+from apps.speech.alphabet import Alphabet, of_characters, of_pieces, of_words, plain, spaced
 from apps.speech.grammar import COMMANDS
 from common.errors import UserError
 
@@ -55,7 +55,30 @@ def test_word_pieces_do_not_depend_on_the_order_of_the_text() -> None:
     assert of_pieces(TEXTS, 50) == of_pieces(TEXTS[::-1], 50)
 
 
-@pytest.mark.parametrize("alphabet", [of_characters(TEXTS), of_pieces(TEXTS, 60)])
+def test_words_are_numbered_in_alphabetical_order_and_begin_with_a_space() -> None:
+    alphabet = of_words(["two oh", "one two"])
+    assert alphabet.symbols == (" oh", " one", " two")
+    assert_array_equal(alphabet.encode("two one oh two"), [3, 2, 1, 3])
+    assert alphabet.decode([0, 3, 3, 0, 1]) == "two two oh"
+    assert len(alphabet.encode("")) == 0
+
+
+def test_a_strange_word_is_named() -> None:
+    alphabet = of_words(["two oh", "one two"])
+    assert alphabet.outside("one three two") == "three"
+    assert alphabet.outside("one on") == "on"  # all its characters are known: it is not
+    with pytest.raises(UserError, match=r"'three' is not in the alphabet of 3 words"):
+        alphabet.encode("one three two")
+
+
+def test_an_alphabet_written_before_there_were_words_is_read() -> None:
+    assert Alphabet.from_json({"symbols": ["a", "b"], "merges": ""}) == of_characters(["ab"])
+
+
+ALPHABETS = [of_characters(TEXTS), of_pieces(TEXTS, 60), of_words(TEXTS)]
+
+
+@pytest.mark.parametrize("alphabet", ALPHABETS)
 def test_an_alphabet_survives_json(alphabet: Alphabet) -> None:
     again = Alphabet.from_json(json.loads(json.dumps(alphabet.to_json())))
     assert again == alphabet

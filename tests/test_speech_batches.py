@@ -9,7 +9,7 @@ from scipy import signal
 
 from apps.speech import augment
 from apps.speech.alphabet import of_characters
-from apps.speech.batches import MULTIPLE, SpeechBatches, pad
+from apps.speech.batches import MULTIPLE, SYMBOLS, SpeechBatches, pad
 from apps.speech.config import AugmentConfig
 from apps.speech.utterances import RATE, Utterance, int16
 from tests.speech_sounds import tones, word
@@ -124,6 +124,18 @@ def test_short_ones_come_first_when_asked() -> None:
         assert len(found) == 41  # an epoch is as long as ever
         assert max(map(len, found)) <= lengths[int(41 * share)]
     assert sorted(text for text, _ in rows(batches, 2)) == sorted(u.text for u in UTTERANCES)
+
+
+def test_few_shapes_are_compiled_under_jit() -> None:
+    compiled = replace(BATCHES, jit=True)
+    for (_, (own, _)), ((sound, _), (ids, lengths)) in zip(
+        BATCHES.epoch(2), compiled.epoch(2), strict=True
+    ):
+        assert ids.shape[1] % SYMBOLS == 0
+        assert ids.shape[1] - lengths.numpy().max() < SYMBOLS
+        assert_array_equal(ids[:, : own.shape[1]], own)
+        assert not ids[:, own.shape[1] :].numpy().any()
+        assert sound.shape[1] % MULTIPLE == 0
 
 
 def test_sounds_of_no_length_are_padded() -> None:
@@ -256,6 +268,7 @@ def test_silence_stays_finite() -> None:
 
 def test_every_setting_of_sound_is_used() -> None:
     sound = {field.name for field in fields(AugmentConfig)} - {
-        *("mel_masks", "mel_width", "time_masks", "time_width", "noise_ratio")
+        *("mel_masks", "mel_width", "time_masks", "time_width", "noise_ratio"),
+        *("tract", "formants"),  # of the spectrum: features.py, warp.py
     }
     assert sound == set(KINDS)

@@ -34,7 +34,7 @@ def test_the_few_digits_are_utterances_in_three_splits(few: Corpus) -> None:
     assert few.words == tuple(sorted(DIGIT_WORDS))
     assert few.grammar == DIGITS
     assert few.skipped == ()
-    assert "".join(few.alphabet.symbols) == " efghinorstuvwxz"
+    assert few.alphabet.symbols == tuple(f" {word}" for word in few.words)
     for utterance in few.train + few.validation + few.test:
         assert utterance.samples.dtype == np.int16
         assert utterance.samples.ndim == 1
@@ -43,6 +43,17 @@ def test_the_few_digits_are_utterances_in_three_splits(few: Corpus) -> None:
             np.abs(utterance.waveform).max() == np.abs(utterance.samples.astype(int)).max() / 2**15
         )
         assert set(utterance.text.split()) <= set(DIGIT_WORDS)
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        ({"symbols": "characters"}, set(" efghinorstuvwxz")),
+        ({"alphabet": " efghinorstuvwxyz"}, set(" efghinorstuvwxyz")),
+    ],
+)
+def test_digits_can_be_spelt_too(flags: dict[str, Any], wanted: set[str]) -> None:
+    assert set(data.load(DataConfig(dataset="digits-few", **flags)).alphabet.symbols) == wanted
 
 
 def test_no_voice_is_in_two_splits(few: Corpus) -> None:

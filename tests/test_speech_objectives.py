@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 from apps.speech import model, objectives
 from apps.speech.attention import NEVER, START, AttentionDecoder, Heard, Memory
 from apps.speech.config import SpeechConfig
+from apps.speech.decoding import greedy
 from common.cells import CELLS
 from tests import reference
 
@@ -172,6 +173,8 @@ def test_scheduled_sampling_feeds_the_decoder_its_own_symbols() -> None:
     assert not made.own_turns([40, 30], 0.0).numpy().any()
 
 
+PLAIN: dict[str, Any] = {"tract": 0, "formants": 0, "mel_masks": 0, "time_masks": 0}
+PLAIN["dropout"] = 0.0
 SMALL: dict[str, Any] = {"units": 6, "width": 8, "filters": 3, "attention": 7, "mels": 20}
 
 
@@ -190,7 +193,7 @@ def test_a_network_of_any_cell_learns_with_all_its_weights(cell: str, decoder: A
     network = model.build(SpeechConfig(cell=cell, decoder=decoder, **SMALL), 4)  # type: ignore
     sound, targets = inputs()
     with tf.GradientTape() as tape:
-        losses, _ = objectives.recognising(network, lambda: 0.1)(sound, targets)
+        losses, _ = objectives.recognising(network, lambda: 0.5)(sound, targets)
     weights = network.trainable_variables
     for weight, gradient in zip(weights, tape.gradient(losses, weights), strict=True):
         assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, weight.path
@@ -198,10 +201,7 @@ def test_a_network_of_any_cell_learns_with_all_its_weights(cell: str, decoder: A
 
 def test_the_joint_loss_weighs_both_a_symbol() -> None:
     keras.utils.set_random_seed(0)
-    config = SpeechConfig(
-        ctc_weight=0.3, dropout=0.0, smoothing=0.0, mel_masks=0, time_masks=0, **SMALL
-    )
-    network = model.build(config, 4)
+    network = model.build(SpeechConfig(ctc_weight=0.3, smoothing=0.0, **PLAIN, **SMALL), 4)
     sound, (ids, lengths) = inputs()
     losses, metrics = objectives.recognising(network, lambda: 0.0)(sound, (ids, lengths))
     encoded = network(sound)
@@ -212,3 +212,20 @@ def test_the_joint_loss_weighs_both_a_symbol() -> None:
     expected = -(0.3 * log_c + 0.7 * log_a) / np.array([4, 2, 3])
     assert_allclose(losses, expected, rtol=1e-4)
     assert_allclose(metrics["ctc"], -log_c / np.array([4, 2, 3]), rtol=1e-4)
+
+
+def test_a_causal_network_learns_beside_an_attention_decoder_that_does_not_answer() -> None:
+    keras.utils.set_random_seed(0)
+    config = SpeechConfig(causal=True, ctc_weight=0.3, smoothing=0.0, **PLAIN, **SMALL)
+    network = model.build(config, 4)
+    assert (network.by_ctc, network.by_attention) == (True, False)
+    sound, (ids, lengths) = inputs()
+    losses, metrics = objectives.recognising(network, lambda: 0.0)(sound, (ids, lengths))
+    assert_allclose(losses, 0.3 * metrics["ctc"] + 0.7 * metrics["attention"], rtol=1e-5)
+    encoded = network(sound)
+    logits = network.ctc_logits(encoded.states)
+    texts, log_p = greedy(network, encoded)
+    found = objectives.ctc_log_probability(logits, encoded.lengths, *texts)
+    assert_allclose(log_p, found, rtol=1e-5)  # the score of what answers: of CTC alone
+    alone = model.build(SpeechConfig(causal=True, decoder="ctc", **SMALL), 4)
+    assert not hasattr(alone, "decoder")

@@ -235,6 +235,17 @@ def test_an_alphabet_that_is_given_decides_in_training_too(tmp_path: Path) -> No
     assert pieces.outside("c") == "c"
 
 
+def test_words_are_those_of_the_training_text(tmp_path: Path) -> None:
+    rows = recordings(tmp_path, 12)
+    rows = [{**row, "split": SPLITS[n % 3], "text": "go left"} for n, row in enumerate(rows)]
+    rows[3]["text"], rows[4]["text"], rows[5]["text"] = "go on", "on", "go right"
+    corpus = load(manifest(tmp_path, rows), symbols="words")
+    assert corpus.alphabet.symbols == (" go", " left", " on")
+    assert texts(corpus.validation) == {"go left", "on"}
+    (skipped,) = corpus.skipped  # nobody can learn a word that is never heard
+    assert "'right' in its transcript is outside the alphabet of 3 words" in skipped
+
+
 def test_a_split_without_anything_to_use_is_an_error(tmp_path: Path) -> None:
     rows = [{**row, "split": "train"} for row in recordings(tmp_path, 4)]
     rows[2]["split"] = "validation"

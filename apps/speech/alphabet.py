@@ -1,4 +1,4 @@
-"""Text as ids and back: characters, or word pieces learnt from the training text."""
+"""Text as ids and back: characters, whole words, or word pieces learnt from the training text."""
 
 import base64
 import functools
@@ -23,12 +23,14 @@ class Alphabet:
     """Ids 1 to ``len(symbols)`` stand for the symbols; 0 is the CTC blank.
 
     A text is its symbols strung together, without the spaces at its ends: of characters the
-    space is one of them; a word piece that begins a word has its space in front.
+    space is one of them; a word, or a word piece that begins one, has its space in front.
     """
 
     symbols: tuple[str, ...]
     merges: str = ""
-    """The word piece model, base64; empty for characters."""
+    """The word piece model, base64; empty for characters and for words."""
+    words: bool = False
+    """Whether each symbol is a word."""
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -37,19 +39,26 @@ class Alphabet:
         """``[m]`` int32.
 
         Raises:
-            UserError: naming the first character that is not in the alphabet.
+            UserError: naming the first character, or word, that is not in the alphabet.
         """
         stranger = self.outside(text)
         if stranger:
             raise UserError(
                 f"{text[:60]!r}: {named(stranger)} is not in the alphabet {shown(self)}"
             )
-        units = self._pieces.encode(text, out_type=str) if self.merges else text
-        units = [unit.replace(_MARK, " ") for unit in units]
-        return np.array([self._ids[unit] for unit in units], np.int32)
+        return np.array([self._ids[unit] for unit in self._units(text)], np.int32)
+
+    def _units(self, text: str) -> list[str]:
+        if self.words:
+            return [f" {word}" for word in text.split()]
+        if self.merges:
+            return [u.replace(_MARK, " ") for u in self._pieces.encode(text, out_type=str)]
+        return list(text)
 
     def outside(self, text: str) -> str:
-        """The first character of `text` that can't be written; empty if all can."""
+        """The first character, or word, of `text` that can't be written; empty if all can."""
+        if self.words:
+            return next((word for word in text.split() if f" {word}" not in self._ids), "")
         return next((character for character in text if character not in self._known), "")
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -57,11 +66,11 @@ class Alphabet:
         return "".join(self.symbols[i - 1] for i in ids if 1 <= i <= len(self)).strip()
 
     def to_json(self) -> dict[str, Any]:
-        return {"symbols": list(self.symbols), "merges": self.merges}
+        return {"symbols": list(self.symbols), "merges": self.merges, "words": self.words}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Alphabet":
-        return cls(tuple(value["symbols"]), value["merges"])
+        return cls(tuple(value["symbols"]), value["merges"], value.get("words", False))
 
     @functools.cached_property
     def _ids(self) -> dict[str, int]:
@@ -81,6 +90,11 @@ class Alphabet:
 def of_characters(texts: Iterable[str]) -> Alphabet:
     """The characters that occur, in the order of their code points."""
     return Alphabet(tuple(sorted(set("".join(texts)))))
+
+
+def of_words(texts: Iterable[str]) -> Alphabet:
+    """The words that occur, in alphabetical order: for a task of few words, each said often."""
+    return Alphabet(tuple(f" {word}" for word in sorted(set(" ".join(texts).split()))), words=True)
 
 
 def of_pieces(texts: Sequence[str], count: int) -> Alphabet:
@@ -135,11 +149,15 @@ def spaced(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def named(character: str) -> str:
-    """A character as a message shows it, with its Unicode name."""
-    return f"{character!r} ({unicodedata.name(character, 'unnamed').lower()})"
+def named(stranger: str) -> str:
+    """A word as a message shows it; a character with its Unicode name."""
+    if len(stranger) > 1:
+        return repr(stranger)
+    return f"{stranger!r} ({unicodedata.name(stranger, 'unnamed').lower()})"
 
 
 def shown(alphabet: Alphabet) -> str:
-    """The alphabet's characters, as a message shows them."""
+    """The alphabet's characters, or how many words it has, as a message shows them."""
+    if alphabet.words:
+        return f"of {len(alphabet):,} words"
     return repr("".join(sorted(set("".join(alphabet.symbols)))))

@@ -15,6 +15,8 @@ from common.data import SequenceBatches
 
 MULTIPLE = 8000
 """Samples to whose multiples waveforms are padded: few lengths compile few times under jit."""
+SYMBOLS = 8
+"""Symbols to whose multiples texts are padded under jit, for the same reason."""
 POOL = 20  # batches that are sorted by length together
 
 
@@ -28,6 +30,7 @@ class SpeechBatches:
         augment: how their sound is changed, anew each time; None for validation and test.
         short_first: epochs over which longer and longer utterances join in: an attention
             decoder learns to align on short ones. 0: all of them from the start.
+        jit: whether each new shape is going to be compiled, so that few are wanted.
     """
 
     utterances: Sequence[Utterance]
@@ -36,6 +39,7 @@ class SpeechBatches:
     augment: AugmentConfig | None = None
     seed: int = 0
     short_first: int = 0
+    jit: bool = False
 
     @property
     def steps(self) -> int:
@@ -93,7 +97,7 @@ class SpeechBatches:
         if random is not None and self.augment is not None:
             waveforms = [augmented(waveform, self.augment, random) for waveform in waveforms]
         ids = [self.alphabet.encode(utterance.text) for utterance in chosen]
-        return pad(waveforms), _side_by_side(ids, 1, np.int32)
+        return pad(waveforms), _side_by_side(ids, SYMBOLS if self.jit else 1, np.int32)
 
 
 def _dataset(batches: Any) -> tf.data.Dataset:

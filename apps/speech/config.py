@@ -10,6 +10,7 @@ from common.config import TrainConfig
 from common.errors import UserError
 
 TextForm = Literal["plain", "as-is"]
+Symbols = Literal["characters", "words"]
 Decoder = Literal["ctc", "attention", "joint"]
 HOP_SECONDS = 0.01
 """From one frame of the log-mel features to the next."""
@@ -37,9 +38,12 @@ class DataConfig:
     alphabet: str | None = None
     """Characters that a transcript may have, the space among them. Default: those of the
     training text."""
+    symbols: Symbols | None = None
+    """What is written down one after the other: characters, or words, where there are few and
+    each is said often. Default: words for digits and commands, characters for all else."""
     pieces: int = 0
-    """Word pieces to learn from the training text, in place of characters; 0: characters.
-    Worth a try from some hours of speech on."""
+    """Word pieces to learn from the training text, in place of both; 0: none. Worth a try from
+    some hours of speech on."""
     strict: bool = False
     """Refuse the data for one recording that can't be used, instead of leaving it out."""
     longest: float = 20.0
@@ -69,6 +73,11 @@ class AugmentConfig:
     """Chance that it is squeezed through a telephone: 300 to 3,400 Hz, mu-law."""
     gain: float = 10.0
     """Largest change of loudness, dB."""
+    tract: float = 0.35
+    """Largest change of the speaker's vocal tract, as a share: all resonances higher, or lower. As
+    large as that, it makes children of adults."""
+    formants: float = 0.06
+    """Deviation of what each resonance moves on its own, beside that."""
     mel_masks: int = 2
     """SpecAugment: bands of mel channels that are masked."""
     mel_width: int = 6
@@ -92,7 +101,7 @@ class SpeechConfig(TrainConfig, DataConfig, AugmentConfig):
     decoder: Decoder | None = None
     """ctc: a symbol or none at each step; attention: symbol by symbol, looking at the whole;
     joint: both learn together, and the one whose text both find likelier answers. Default: joint;
-    ctc with --causal."""
+    with --causal CTC answers, and the attention decoder is there while training alone."""
     causal: bool = False
     """Read in one direction, to write while somebody speaks; sees --lookahead into the future."""
     lookahead: float = 0.12
@@ -141,9 +150,13 @@ class SpeechConfig(TrainConfig, DataConfig, AugmentConfig):
             self.require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("reverberation", "equalisation", "noise", "telephone", "ctc_weight"):
             self.require(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
-        counts = ("lookahead", "pieces", "gain", "short_first")
+        counts = ("tract", "formants", "lookahead", "pieces", "gain", "short_first")
         for name in (*counts, "mel_masks", "mel_width", "time_masks", "time_width"):
             self.require(name, getattr(self, name) >= 0, "at least 0")
+        if self.pieces and self.symbols:
+            raise UserError(f"--pieces {self.pieces} with --symbols {self.symbols}: drop one")
+        if self.alphabet is not None and self.symbols == "words":
+            raise UserError("--alphabet with --symbols words: expected characters; drop one")
         self.require("speed", 0 <= self.speed < 1, "at least 0 and below 1")
         self.require("pyramid", 0 <= self.pyramid < self.layers, "from 0 to --layers less 1")
         if self.causal and self.decoder not in (None, "ctc"):
@@ -151,15 +164,20 @@ class SpeechConfig(TrainConfig, DataConfig, AugmentConfig):
                 f"--decoder {self.decoder} with --causal: it looks at the whole utterance; drop "
                 f"one of them"
             )
-        if self.jit and self.decodes != "ctc":
-            raise UserError(f"--jit goes with --decoder ctc: XLA refuses that of {self.decodes}")
+        if self.jit and self.attends:
+            raise UserError("--jit goes with --decoder ctc: XLA refuses an attention decoder")
         if self.causal and self.pyramid:
             raise UserError("--pyramid with --causal: use a larger --hop instead")
 
     @property
     def decodes(self) -> Decoder:
-        """The decoder in force."""
+        """The decoder that answers."""
         return self.decoder or ("ctc" if self.causal else "joint")
+
+    @property
+    def attends(self) -> bool:
+        """Whether an attention decoder learns: it answers, or helps a causal encoder to learn."""
+        return self.decoder != "ctc"
 
     @property
     def delay(self) -> int:

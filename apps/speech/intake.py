@@ -127,7 +127,7 @@ def corpus(
             used.
     """
     heard = completed({split: intake.kept(splits[split], config) for split in splits})
-    alphabet = _alphabet(heard["train"], config, name)
+    alphabet = _alphabet(heard["train"], config, name, words)
     kept = {split: intake.kept(heard[split], config, alphabet) for split in SPLITS}
     for split in SPLITS:
         if not kept[split]:
@@ -146,7 +146,9 @@ def corpus(
     )
 
 
-def _alphabet(train: Sequence[Utterance], config: DataConfig, name: str) -> Alphabet:
+def _alphabet(
+    train: Sequence[Utterance], config: DataConfig, name: str, words: tuple[str, ...]
+) -> Alphabet:
     texts = [utterance.text for utterance in train]
     if config.alphabet is not None:
         given = alphabets.of_characters([config.alphabet])
@@ -157,6 +159,8 @@ def _alphabet(train: Sequence[Utterance], config: DataConfig, name: str) -> Alph
         raise UserError(f"{name}: no transcripts to make an alphabet from")
     if config.pieces:
         return alphabets.of_pieces(texts, config.pieces)
+    if config.symbols == "words" or (words and config.symbols is None):
+        return alphabets.of_words(words or texts)
     return alphabets.of_characters(texts)
 
 

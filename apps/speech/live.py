@@ -1,5 +1,6 @@
 """Sound that arrives on stdin, written down while it does."""
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from apps.speech.utterances import RATE
 from common.errors import UserError
 
 CHUNK = 800  # samples that are waited for at most: 50 ms
+RECURRENT = re.compile(r"state_\d+_\d+")
+Said = dict[str, np.ndarray]
+"""``text`` ``[1]``, to be added, and ``log_p`` ``[1, steps, symbols + 1]``."""
 
 
 def follow(model: Any, schema: Schema, silence: float) -> None:
@@ -24,14 +28,19 @@ def follow(model: Any, schema: Schema, silence: float) -> None:
     Raises:
         UserError: at a terminal, and for half a sample at the end.
     """
-    read, line = 0, Line(schema)
-    for waveform, said in answers(model, sound_of(sys.stdin)):
-        read += len(waveform)
-        grown = line.take(said["text"][0].decode(), said["log_p"][0])
-        if grown:
+    read, line, stream = 0, Line(schema), Stream(model)
+
+    def take(said: Said) -> None:
+        if line.take(said["text"][0].decode(), said["log_p"][0]):
             print(f"{read / RATE:.2f}\tpartial\t{line.text}", flush=True)
-        elif line.text and line.still >= silence:
+
+    for waveform in sound_of(sys.stdin):
+        read += len(waveform)
+        take(stream.hear(waveform))
+        if line.text and line.still >= silence:
             finish(line, read)
+            stream.begin_anew()
+    take(stream.end())
     if line.text:
         finish(line, read)
 
@@ -90,18 +99,38 @@ class Line:
         return float(np.prod(words.chances(log_p, ids, words.align(log_p, ids))))
 
 
-def answers(
-    model: Any, chunks: Iterator[np.ndarray]
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Each chunk ``[n]`` with what the model says when it has heard it, and at last nothing with
-    what it still owes."""
-    state = model.signatures["start"](batch=tf.constant(1))
-    for waveform in chunks:
-        said = model.signatures["step"](waveform=tf.constant(waveform[np.newaxis]), **state)
-        state = {name: value for name, value in said.items() if name.startswith("state_")}
-        yield waveform, {name: said[name].numpy() for name in ("text", "log_p")}
-    said = model.signatures["finish"](**state)
-    yield np.zeros(0, np.float32), {name: said[name].numpy() for name in ("text", "log_p")}
+class Stream:
+    """A causal model that hears one stream, chunk by chunk.
+
+    Args:
+        model: an exported causal model; it is kept alive.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._start = model.signatures["start"](batch=tf.constant(1))
+        self.state = dict(self._start)
+
+    def hear(self, waveform: np.ndarray) -> Said:
+        """What can be said now that ``[n]`` more samples have been heard."""
+        said = self._model.signatures["step"](
+            waveform=tf.constant(waveform[np.newaxis]), **self.state
+        )
+        self.state = {name: value for name, value in said.items() if name.startswith("state_")}
+        return {name: said[name].numpy() for name in ("text", "log_p")}
+
+    def begin_anew(self) -> None:
+        """Forgets what was said, between two texts: the recurrent states are as at the start, for
+        they have learnt what utterances are like, not hours. How loud and how coloured the stream
+        is stays known."""
+        for name, value in self._start.items():
+            if RECURRENT.fullmatch(name):
+                self.state[name] = value
+
+    def end(self) -> Said:
+        """What is still owed when the stream has ended."""
+        said = self._model.signatures["finish"](**self.state)
+        return {name: said[name].numpy() for name in ("text", "log_p")}
 
 
 def sound_of(stdin: Any) -> Iterator[np.ndarray]:

@@ -13,8 +13,11 @@ with :math:`p_j` over the symbols and the blank of CTC. The attention decoder re
 :math:`h` (``attention``). After each of the first ``pyramid`` layers two neighbouring states become
 one (the pyramid of Chan et al. 2016, "Listen, Attend and Spell").
 
-A causal network has the forward half alone. Ahead it sees through one row convolution (Amodei et
-al. 2016, "Deep Speech 2") over its last states, a weight for each unit and each of D steps:
+A causal network has the forward half alone, and answers by CTC; an attention decoder that looks at
+its states helps them to be learnt, and is not asked afterwards (Kim et al. 2017, "Joint
+CTC-attention based end-to-end speech recognition using multi-task learning"). Ahead it sees through
+one row convolution (Amodei et al. 2016, "Deep Speech 2") over its last states, a weight for each
+unit and each of D steps:
 
 .. math:: \tilde h_j = \sum_{i=0}^{D} w_i \odot h_{j+i},
 
@@ -30,6 +33,7 @@ import tensorflow as tf
 from apps.speech import features
 from apps.speech.attention import AttentionDecoder, Memory
 from apps.speech.config import SpeechConfig
+from apps.speech.warp import Warp
 from common.cells import make_cell
 from common.layers import Recurrent
 
@@ -67,6 +71,8 @@ class Recogniser(keras.Model):
         self.log_mel = features.LogMel(config.mels)
         self.mean = self._constant("mean", "zeros")
         self.deviation = self._constant("deviation", "ones")
+        mel = self.log_mel
+        self.warp = Warp(mel.mels, mel.low, mel.high, config.tract, config.formants)
         self.augment = features.SpecAugment(
             config.mel_masks, config.mel_width, config.time_masks, config.time_width
         )
@@ -91,7 +97,7 @@ class Recogniser(keras.Model):
         self.drop = keras.layers.Dropout(config.dropout)
         if self.by_ctc:
             self.readout = keras.layers.Dense(symbols + 1, dtype="float32", name="readout")
-        if self.by_attention:
+        if config.attends:
             self.decoder = AttentionDecoder(
                 symbols,
                 cell=config.cell,
@@ -127,15 +133,17 @@ class Recogniser(keras.Model):
         width = settings.units * (1 if settings.causal else 2)
         if self.by_ctc:
             self.readout.build((None, None, width))
-        if self.by_attention:
+        if settings.attends:
             self.decoder.build((None, None, width))
 
     @property
     def by_ctc(self) -> bool:
+        """Whether CTC answers, alone or with the attention decoder."""
         return self.settings.decodes != "attention"
 
     @property
     def by_attention(self) -> bool:
+        """Whether the attention decoder answers, alone or with CTC."""
         return self.settings.decodes != "ctc"
 
     def measure(self, mean: np.ndarray, deviation: np.ndarray) -> None:
@@ -149,6 +157,7 @@ class Recogniser(keras.Model):
         waveform, lengths = inputs
         missing = tf.maximum(features.FRAME - tf.shape(waveform)[1], 0)  # one frame at least
         log_mel, frames = self.log_mel(tf.pad(waveform, [[0, 0], [0, missing]]), lengths)
+        log_mel = self.warp(log_mel, training=training)
         return self.encode(self.normal(log_mel, frames), frames, training)
 
     def normal(self, log_mel: Any, frames: Any) -> Any:

@@ -26,12 +26,12 @@ from common.losses import over_time
 from common.training import Objective
 
 
-def recognising(network: Recogniser, share: Callable[[], Any]) -> Objective:
+def recognising(network: Recogniser, done: Callable[[], Any]) -> Objective:
     """Nats a symbol, averaged over an utterance.
 
     Args:
-        share: how often the attention decoder is given its own last symbol, from 0 to 1; asked
-            at each step of training.
+        done: the share of the training that lies behind, from 0 to 1; asked at each step. The
+            attention decoder is given its own last symbol the more often.
     """
     settings = network.settings
 
@@ -41,14 +41,13 @@ def recognising(network: Recogniser, share: Callable[[], Any]) -> Objective:
         encoded = network(inputs, training=True)
         metrics = {}
         if network.by_ctc:
-            log_p = ctc_log_probability(
-                network.ctc_logits(encoded.states), encoded.lengths, ids, lengths, settings.jit
-            )
+            logits = network.ctc_logits(encoded.states)
+            log_p = ctc_log_probability(logits, encoded.lengths, ids, lengths, settings.jit)
             possible = log_p > NEVER  # a text that is longer than its sound teaches nothing
             metrics["ctc"] = tf.where(possible, -log_p, 0) / symbols
-        if network.by_attention:
+        if settings.attends:
             given, wanted = before_and_after(ids, lengths, network.decoder.end)
-            own = network.decoder.own_turns(tf.shape(given), share())
+            own = network.decoder.own_turns(tf.shape(given), settings.sampling * done())
             logits, _ = network.decoder(network.memory(encoded), given, own, training=True)
             metrics["attention"] = smoothed(logits, wanted, lengths + 1, settings.smoothing)
         if len(metrics) == 2:

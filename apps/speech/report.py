@@ -8,6 +8,7 @@ import numpy as np
 
 from apps.speech.batches import pad
 from apps.speech.config import SpeechConfig
+from apps.speech.intake import reasons
 from apps.speech.utterances import Corpus, Utterance, seconds
 from common import export
 from common.cli import command
@@ -36,7 +37,7 @@ def left_out(skipped: Sequence[str]) -> None:
     for line in skipped[:5]:
         print(f"  left out: {line}")
     if len(skipped) > 5:
-        print(f"  ... {len(skipped):,} in all")
+        print(f"  ... {len(skipped):,} in all: {reasons(skipped)}")
 
 
 def plan(config: SpeechConfig, epochs: int, steps: int, folder: Path) -> None:

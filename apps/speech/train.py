@@ -53,6 +53,7 @@ def run(config: SpeechConfig) -> dict[str, Any]:
         config if config.changes_sound else None,
         config.seed,
         config.short_first,
+        config.jit,
     )
     words = language.learn([u.text for u in corpus.train], config.order)
     epochs = training.epochs_for(config, batches.steps, least=10, least_steps=4000)
@@ -73,9 +74,8 @@ def run(config: SpeechConfig) -> dict[str, Any]:
     board = Monitor(run.tensorboard)
     board.graph(listener.function)
 
-    def share() -> tf.Tensor:  # of scheduled sampling: rises from 0
-        made = tf.cast(trainer.optimizer.iterations.value, tf.float32)
-        return config.sampling * made / float(trainer.steps)
+    def done() -> tf.Tensor:  # a share of the training
+        return tf.cast(trainer.optimizer.iterations.value, tf.float32) / float(trainer.steps)
 
     def validate(step: int) -> dict[str, float]:
         heard = listener.listen(corpus.validation)
@@ -85,7 +85,7 @@ def run(config: SpeechConfig) -> dict[str, Any]:
 
     trainer = training.Trainer(
         network,
-        objectives.recognising(network, share),
+        objectives.recognising(network, done),
         config,
         steps=epochs * batches.steps,
         strategy=strategy,
