@@ -69,8 +69,29 @@ def test_words_do_not_overlap() -> None:
         steps = np.sort(random.choice(40, 6, replace=False))
         spikes = steps.reshape(3, 2)
         found = words.sounding(spikes, random.uniform(-60, 0, 40))
-        for (begin, end), (first, last) in zip(found, spikes, strict=True):
-            assert 0 <= begin <= first <= last < end <= 40
+        assert all(0 <= begin < end <= 40 for begin, end in found)
+        assert all(a[1] <= b[0] for a, b in pairwise(found))
+
+
+def test_a_spike_in_the_silence_after_a_word_belongs_to_its_sound() -> None:
+    loud = np.full(20, -70.0)
+    loud[4:8], loud[12:17] = -10, -5
+    assert words.sounding(np.array([[9, 9], [19, 19]]), loud) == [(4, 8), (12, 17)]
+    loud[4:8] = -70
+    assert words.sounding(np.array([[6, 7], [14, 14]]), loud) == [(6, 8), (12, 17)]
+
+
+def test_what_is_said_late_belongs_to_the_sound_before_it() -> None:
+    loud = np.full(30, -70.0)
+    loud[4:8], loud[10:14], loud[14:19] = -10, -5, -8
+    loud[14] = -12  # two words without a pause
+    late = np.array([[11, 11], [16, 16], [25, 25]])
+    assert words.sounding(late, loud, late=6) == [(4, 8), (10, 14), (14, 19)]
+    random = np.random.default_rng(2)
+    for _ in range(100):
+        ends = np.sort(random.choice(range(4, 40), 6, replace=False)).reshape(3, 2)
+        found = words.sounding(ends, random.uniform(-60, 0, 40), late=random.integers(1, 20))
+        assert all(0 <= begin < end <= 40 for begin, end in found)
         assert all(a[1] <= b[0] for a, b in pairwise(found))
 
 

@@ -121,16 +121,19 @@ class Transcriber:
         if log_p is not None:
             spans = words.align(log_p, ids)
             confidences = words.chances(log_p, ids, spans)
-        else:
-            assert looks is not None
-            spans = np.repeat(looks.argmax(axis=1)[:, np.newaxis], 2, axis=1)
-            confidences = said
+        if looks is not None:
+            steps = looks.argmax(axis=1)
+            if log_p is None or (np.diff(steps) >= 0).all():
+                spans = np.stack([steps, steps], axis=1)
+            if log_p is None:
+                confidences = said
         found = words.words_of(
             [schema.alphabet.symbols[i - 1] for i in ids],
             spans,
             confidences,
             words.loudness(waveform, time, schema.samples_a_step),
             schema.seconds_a_step,
+            schema.causal,
         )
         return Heard(log_p, looks, tuple(found))
 

@@ -1,8 +1,12 @@
 r"""Which words a text has, when they were said, and how sure the network is of each. NumPy alone.
 
 The likeliest alignment of a text (Viterbi 1967) says at which steps CTC said each symbol. These are
-short spikes; a word is taken to last from where its sound begins to where it ends: up to the
-quietest step between its spikes and the next word's, without the silence about it.
+short spikes, and may come long before the sound of what is a whole word. Where there is an
+attention decoder, and it went from left to right, the step that it looked at most stands for a
+symbol's spike. A word is taken to last from where its sound begins to where it ends: up to the
+quietest step between its spikes and the next word's, without the silence about it. A causal network
+has heard a word before it says it: the quietest step of the last ``LATE`` seconds up to its spikes
+ends it.
 
 CTC's steps are independent given the sound, so with :math:`J_u` the steps nearer to symbol u's
 spike than to its neighbours', the chance that u was said at all in its place, and that all symbols
@@ -18,6 +22,8 @@ from itertools import pairwise
 import numpy as np
 
 SILENT = 30.0  # dB below the loudest step
+LATE = 0.45
+"""Seconds after which a causal network has said a word that has ended, nearly always."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ def words_of(
     confidences: np.ndarray,
     loud: np.ndarray,
     seconds: float,
+    causal: bool = False,
 ) -> list[Word]:
     """The words of a text.
 
@@ -105,6 +112,7 @@ def words_of(
         confidences: of each, ``[length]``.
         loud: loudness of each step, dB.
         seconds: from one step to the next.
+        causal: whether symbols are said after their sound.
     """
     texts: list[str] = []
     members: list[list[int]] = []
@@ -122,26 +130,30 @@ def words_of(
             if number not in members[-1]:
                 members[-1].append(number)
     spikes = np.array([(spans[m[0], 0], spans[m[-1], 1]) for m in members]).reshape(-1, 2)
+    places = sounding(spikes, loud, round(LATE / seconds) if causal else 0)
     return [
         Word(text, begin * seconds, end * seconds, float(np.prod(confidences[own])))
-        for text, own, (begin, end) in zip(texts, members, sounding(spikes, loud), strict=True)
+        for text, own, (begin, end) in zip(texts, members, places, strict=True)
     ]
 
 
-def sounding(spikes: np.ndarray, loud: np.ndarray) -> list[tuple[int, int]]:
-    """Begin and end (the step after the last) of each word's sound around its spikes."""
+def sounding(spikes: np.ndarray, loud: np.ndarray, late: int = 0) -> list[tuple[int, int]]:
+    """Begin and end (the step after the last) of each word's sound: all that is audible between the
+    quietest steps before and after its spikes; where nothing is, the spikes themselves. Where
+    spikes come up to so many steps `late`, a word ends at the quietest step before its last."""
     if not len(spikes):
         return []
     audible = loud > loud.max() - SILENT
     edges = [0]
     for (_, last), (first, _) in pairwise(spikes):
-        edges.append(int(last + 1 + loud[last + 1 : first + 1].argmin()))
+        begin, end = last + 1, first + 1
+        if late:
+            begin, end = min(last, max(edges[-1] + 1, last - late)), last + 1
+        edges.append(int(begin + loud[begin:end].argmin()))
     edges.append(len(loud))
     found = []
     for (first, last), (begin, end) in zip(spikes, pairwise(edges), strict=True):
-        before = np.flatnonzero(audible[begin:first])
-        after = np.flatnonzero(audible[last + 1 : end])
-        starts = begin + int(before[0]) if len(before) else int(first)
-        ends = int(last) + 2 + int(after[-1]) if len(after) else int(last) + 1
-        found.append((starts, ends))
+        heard = begin + np.flatnonzero(audible[begin:end])
+        spiked = (begin, end) if late else (int(first), int(last) + 1)
+        found.append((int(heard[0]), int(heard[-1]) + 1) if len(heard) else spiked)
     return found
