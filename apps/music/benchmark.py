@@ -5,6 +5,7 @@ keys sound, not whether a key is struck again.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,14 @@ from typing import Any
 import numpy as np
 
 from apps.music.pieces import KEYS, LOWEST, PARTS, STRUCK, Piece
+from apps.music.scores import LONGEST
+from common import files
 from common.data import SPLIT_NAMES
 from common.errors import UserError
 
+MOST_BYTES = 2**28
+"""Of a file; the literature's have 1 to 20 million."""
+DECIMAL = re.compile("[0-9]{1,9}")
 SUFFIXES = (".mat", ".json", ".npz")
 MAT_NAMES = {"train": "traindata", "validation": "validdata", "test": "testdata"}
 
@@ -33,7 +39,12 @@ def read(path: Path) -> dict[str, tuple[Piece, ...]]:
             another form, named by part, piece and frame.
     """
     readers = {".mat": _mat, ".json": _json, ".npz": _npz}
-    found = readers[path.suffix.lower()](path)
+    files.check(path, MOST_BYTES)
+    with files.bounded(path):
+        return _parts(readers[path.suffix.lower()](path), path)
+
+
+def _parts(found: Mapping[str, list[Any]], path: Path) -> dict[str, tuple[Piece, ...]]:
     parts = {}
     for part in PARTS:
         if not found.get(part):
@@ -50,6 +61,8 @@ def _mat(path: Path) -> dict[str, list[Any]]:
 
     try:
         held = loadmat(path, variable_names=list(MAT_NAMES.values()))
+    except MemoryError:
+        raise
     except Exception as error:  # the parser fails in as many ways as files can be broken
         raise UserError(f"{path}: can't be read as a MATLAB 5 file: {error}") from None
     missing = [name for name in MAT_NAMES.values() if name not in held]
@@ -75,7 +88,9 @@ def _npz(path: Path) -> dict[str, list[Any]]:
     try:
         with np.load(path, allow_pickle=False) as held:
             arrays = dict(held)
-    except (OSError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         reason = "it holds pickled objects" if "pickle" in str(error) else str(error)
         raise UserError(
             f"{path}: can't be read: {reason}; expected matrices train_0, train_1, ..., "
@@ -84,7 +99,7 @@ def _npz(path: Path) -> dict[str, list[Any]]:
     parts: dict[str, dict[int, Any]] = {}
     for name, array in arrays.items():
         part, _, number = name.rpartition("_")
-        if part not in SPLIT_NAMES or not number.isdigit():
+        if part not in SPLIT_NAMES or not DECIMAL.fullmatch(number):
             raise UserError(f"{path}: array {name!r}: expected names like train_0 or test_12")
         parts.setdefault(SPLIT_NAMES[part], {})[int(number)] = array
     return {part: [pieces[n] for n in sorted(pieces)] for part, pieces in parts.items()}
@@ -97,12 +112,16 @@ def _frames(piece: Any, where: str) -> np.ndarray:
         if piece.ndim != 2 or piece.shape[1] != KEYS or not len(piece):
             shape = "x".join(map(str, piece.shape))
             raise UserError(f"{where}: expected a [time, {KEYS}] matrix, found {shape}")
+        if len(piece) > LONGEST:
+            raise UserError(f"{where}: {len(piece):,} frames, expected at most {LONGEST:,}")
         if piece.dtype.kind not in "biuf" or not np.isin(piece, (0, 1)).all():
             raise UserError(f"{where}: expected a matrix of 0 and 1")
         return piece.astype(np.uint8)
     rows = list(piece)
     if not rows:
         raise UserError(f"{where}: no frames in it")
+    if len(rows) > LONGEST:
+        raise UserError(f"{where}: {len(rows):,} frames, expected at most {LONGEST:,}")
     frames = np.zeros((len(rows), KEYS), np.uint8)
     for number, row in enumerate(rows):
         for pitch in row if isinstance(row, list) else [row]:
@@ -111,9 +130,9 @@ def _frames(piece: Any, where: str) -> np.ndarray:
             if not pitch >= 0:  # how some of these files write a rest, NaN too
                 continue
             key = pitch - LOWEST
-            if key != int(key) or not 0 <= key < KEYS:
+            if not 0 <= key < KEYS or key != int(key):
                 raise UserError(
-                    f"{where}, frame {number + 1}: note {pitch:g}: expected a whole MIDI number "
+                    f"{where}, frame {number + 1}: note {min(pitch, 1e9):g}: expected a whole MIDI number "
                     f"from {LOWEST} to {LOWEST + KEYS - 1}"
                 )
             frames[number, int(key)] = STRUCK

@@ -37,7 +37,9 @@ def run(config: PredictConfig) -> None:
     from common import export
     from common.plots import save
 
-    transcriber = Transcriber(export.load(finished.export), schema, config)
+    transcriber = Transcriber(
+        export.load(finished.export, "serving_default", "hear"), schema, config
+    )
     if config.live:
         live.follow(transcriber.model, schema, config.silence)
         return
