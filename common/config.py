@@ -145,7 +145,7 @@ def _value(hint: Any, found: Any, where: str) -> Any:
         each = parts[:1] * len(found) if parts[1:] == (...,) else parts
         if len(each) == len(found):
             return tuple(_value(h, v, where) for h, v in zip(each, found, strict=True))
-    elif origin is dict and isinstance(found, dict):
+    elif origin in (dict, Mapping) and isinstance(found, dict):
         return {key: _value(parts[1], value, where) for key, value in found.items()}
     elif origin is Literal:
         if isinstance(found, str | int) and found in parts:
@@ -153,7 +153,7 @@ def _value(hint: Any, found: Any, where: str) -> Any:
         raise UserError(f"{where}: expected {' or '.join(parts)}, found {_shown(found)}")
     elif _is(hint, found):
         return hint(found) if hint in (float, Path) else found
-    expected = _WORDS.get(hint, "an object" if origin is dict else "a list")
+    expected = _WORDS.get(hint, "an object" if origin in (dict, Mapping) else "a list")
     if origin is tuple and parts[1:] != (...,):
         expected = f"a list of {len(parts)}"
     raise UserError(f"{where}: expected {expected}, found {_shown(found)}")

@@ -20,7 +20,7 @@ CHUNK = 16 * 2**20
 """Bytes of memory that the rows take which are read at a time."""
 BYTES_A_CELL = 64
 """What Python keeps beside the characters of a string."""
-LONGEST_CELL = 1_000_000
+LONGEST_CELL = 4_000_000
 """Characters: above that it is a quote that nobody closed."""
 MOST_COLUMNS = 10_000
 """Above that a table is lying on its side."""

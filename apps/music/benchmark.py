@@ -131,8 +131,9 @@ def _frames(piece: Any, where: str) -> np.ndarray:
                 continue
             key = pitch - LOWEST
             if not 0 <= key < KEYS or key != int(key):
+                said = min(pitch, 1e9)  # it may be infinite, or have a thousand digits
                 raise UserError(
-                    f"{where}, frame {number + 1}: note {min(pitch, 1e9):g}: expected a whole MIDI number "
+                    f"{where}, frame {number + 1}: note {said:g}: expected a whole MIDI number "
                     f"from {LOWEST} to {LOWEST + KEYS - 1}"
                 )
             frames[number, int(key)] = STRUCK
