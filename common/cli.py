@@ -1,6 +1,7 @@
 """The command line: flags made from a dataclass, errors in one line. Imports no TensorFlow."""
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -12,6 +13,12 @@ import tyro
 
 from common.errors import UserError
 
+NOT_OURS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),  # it may not be read, or written
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+)
+"""What the system refuses: no fault of the code."""
 LONGEST_MESSAGE = 2_000
 """Characters of an error; what is longer is cut in its middle."""
 Config = TypeVar("Config")
@@ -37,6 +44,12 @@ def main(
     except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in NOT_OURS:
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"{prog}: error: {one_line(where + str(error.strerror))}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -67,6 +67,13 @@ def test_training_and_scoring_refuse_what_is_broken_and_leave_nothing(
     assert "error: " in refusal(command(*map(str, scoring(app, data, run))))
 
 
+@pytest.mark.parametrize("app", APPS)
+def test_a_name_that_the_system_refuses_is_one_line(app: str, tmp_path: Path) -> None:
+    assert "name too long" in refusal(command(*map(str, training(app, Path("x" * 5000), tmp_path))))
+    run = finished(app, tmp_path / "finished")
+    assert "name too long" in refusal(command(*map(str, scoring(app, Path("x" * 5000), run))))
+
+
 PREDICTED: dict[str, dict[str, str | bytes]] = {
     "sentiment": BROKEN["sentiment"],
     "timeseries": BROKEN["timeseries"],

@@ -360,11 +360,11 @@ def test_reading_ends_when_it_takes_too_long_or_too_much() -> None:
     refused(spin, r"a\.x: reading it takes more than 0\.1 s")
 
     def grow() -> None:
-        with files.bounded("a.x", memory=2**28):
-            np.ones(2**28)
+        with files.bounded("a.x", memory=2**26):
+            np.ones(2**24)
 
-    refused(grow, r"a\.x: reading it takes more than 0\.25 GB of memory")
-    assert np.ones(2**28, np.uint8).sum() == 2**28  # and the limit is lifted
+    refused(grow, r"a\.x: reading it takes more than 0\.0625 GB of memory")
+    assert np.ones(2**24).sum() == 2**24  # and the limit is lifted
 
 
 def test_a_message_moves_no_cursor_and_fills_no_screen() -> None:

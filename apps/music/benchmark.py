@@ -5,7 +5,11 @@ keys sound, not whether a key is struck again.
 """
 
 import json
+import os
 import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,8 @@ from common.errors import UserError
 
 MOST_BYTES = 2**28
 """Of a file; the literature's have 1 to 20 million."""
+MAT_MEMORY = 3 * 2**30
+"""Bytes of address space for reading a .mat file; SciPy alone has one GB of it."""
 DECIMAL = re.compile("[0-9]{1,9}")
 SUFFIXES = (".mat", ".json", ".npz")
 MAT_NAMES = {"train": "traindata", "validation": "validdata", "test": "testdata"}
@@ -56,19 +62,47 @@ def _parts(found: Mapping[str, list[Any]], path: Path) -> dict[str, tuple[Piece,
     return parts
 
 
-def _mat(path: Path) -> dict[str, list[Any]]:
-    from scipy.io import loadmat
+# Runs in a process of its own: SciPy's reader can end the process that it reads a broken file in.
+_MAT = """
+import sys
+import numpy as np
+from scipy.io import loadmat
+path, out, memory, seconds, *parts = sys.argv[1:]
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(memory), int(memory)))
+except ImportError:
+    pass
+names = dict(pair.split("=") for pair in parts)
+held = loadmat(path, variable_names=list(names.values()))
+lacking = [name for name in names.values() if name not in held]
+if lacking:
+    sys.exit(f"expected {', '.join(names.values())}; no {lacking[0]}")
+if any(held[name].dtype != object for name in names.values()):
+    sys.exit("expected cells of matrices")
+pieces = {f"{k}_{n}": piece for k, v in names.items() for n, piece in enumerate(held[v].ravel())}
+np.savez(out, allow_pickle=False, **pieces)
+"""
 
-    try:
-        held = loadmat(path, variable_names=list(MAT_NAMES.values()))
-    except MemoryError:
-        raise
-    except Exception as error:  # the parser fails in as many ways as files can be broken
-        raise UserError(f"{path}: can't be read as a MATLAB 5 file: {error}") from None
-    missing = [name for name in MAT_NAMES.values() if name not in held]
-    if missing:
-        raise UserError(f"{path}: expected {', '.join(MAT_NAMES.values())}; no {missing[0]}")
-    return {part: list(held[name].ravel()) for part, name in MAT_NAMES.items()}
+
+def _mat(path: Path) -> dict[str, list[Any]]:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "pieces.npz"
+        parts = [f"{part}={name}" for part, name in MAT_NAMES.items()]
+        limits = [str(MAT_MEMORY), str(int(files.SECONDS))]
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", _MAT, str(path.absolute()), str(out), *limits, *parts],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # each takes address space
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            reason = said[-1] if done.returncode > 0 and said else "it ended the process reading it"
+            raise UserError(f"{path}: can't be read as a MATLAB 5 file: {reason[:300]}")
+        return _npz(out)
 
 
 def _json(path: Path) -> dict[str, list[Any]]:

@@ -53,7 +53,9 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
     found = {part: origins(panel, cuts, part, shape.history, shape.horizon) for part in PARTS}
     found["test"] = found["test"][:: config.stride]
     for part in ("validation", "test"):
-        found[part] = scored(found[part], shape.horizon, len(panel.roles.targets))
+        few = scored(found[part], shape.horizon, len(panel.roles.targets))
+        report.fewer(part, found[part], few)
+        found[part] = few
     statistics = windows.statistics(panel, cuts)
     deviation = statistics["target"][1]
     batches = {
