@@ -128,7 +128,7 @@ def to_panel(table: pd.DataFrame | Iterable[pd.DataFrame], name: str, config: Ta
 
 
 def _series_names(table: pd.DataFrame, where: str, config: TableConfig) -> pd.Series:
-    """Of each row, as categories: a name stands in memory once."""
+    """Of each row; the file's own name where there is no such column."""
     if config.series_column is None:
         return pd.Series(Path(where).stem, index=table.index)
     names = as_text(table[config.series_column])
