@@ -101,15 +101,16 @@ _WORDS = {
 }
 
 
-def from_json(wanted: type[Type], found: Any, where: str) -> Type:
+def from_json(wanted: type[Type], found: Any, where: str, *, exact: bool = False) -> Type:
     """A dataclass out of what JSON holds, as ``to_json`` or ``dataclasses.asdict`` wrote it.
 
-    A field that is missing has its default; one that `wanted` does not know is passed over. The
-    values are values: none of them is imported, called or evaluated.
+    A field that is missing has its default. The values are values: none of them is imported,
+    called or evaluated.
 
     Args:
         wanted: a dataclass of bool, int, float, str, Path, Literal, tuples, dicts, dataclasses.
         where: what errors call the place.
+        exact: refuses a field that `wanted` does not know, instead of passing over it.
 
     Raises:
         UserError: naming the field, for one without a default that is missing, and for a value of
@@ -118,6 +119,9 @@ def from_json(wanted: type[Type], found: Any, where: str) -> Type:
     if not isinstance(found, Mapping):
         raise UserError(f"{where}: expected an object, found {_shown(found)}")
     hints = get_type_hints(wanted, include_extras=True)
+    strange = [name for name in found if name not in hints]
+    if exact and strange:
+        raise UserError(f"{where}: {strange[0]!r} is no field of {wanted.__name__}")
     values = {}
     for field in fields(wanted):  # type: ignore[arg-type]
         if field.name in found:
