@@ -20,7 +20,7 @@ FUZZ = settings(derandomize=True, max_examples=40, deadline=None, database=None)
 """The same few examples every time."""
 
 
-def refused(read: Callable[[], object], expected: str = "") -> str:
+def refused(read: Callable[[], object], expected: str | None = None) -> str:
     """The one line that a reader refuses with."""
     with pytest.raises(UserError, match=expected) as error:
         read()
