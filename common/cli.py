@@ -1,6 +1,7 @@
 """The command line: flags made from a dataclass, errors in one line. Imports no TensorFlow."""
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -12,6 +13,14 @@ import tyro
 
 from common.errors import UserError
 
+NOT_OURS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),  # it may not be read, or written
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+)
+"""What the system refuses: no fault of the code."""
+LONGEST_MESSAGE = 2_000
+"""Characters of an error; what is longer is cut in its middle."""
 Config = TypeVar("Config")
 Presets = Mapping[str, Mapping[str, Any]]
 
@@ -30,15 +39,30 @@ def main(
     try:
         run(parse(config_type, sys.argv[1:], prog=prog, presets=presets))
     except UserError as error:
-        print(f"{prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{prog}: error: {one_line(str(error))}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in NOT_OURS:
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"{prog}: error: {one_line(where + str(error.strerror))}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def one_line(message: str) -> str:
+    """A message as a terminal shows it: what files put into it moves no cursor and fills no
+    screen."""
+    words = " ".join(message.split())
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+    half = LONGEST_MESSAGE // 2
+    return shown if len(shown) <= 2 * half else f"{shown[:half]} ... {shown[-half:]}"
 
 
 def start_tensorflow() -> None:

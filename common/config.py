@@ -1,9 +1,13 @@
 """Settings that mean the same in every application. Imports no TensorFlow, so that --help is
 quick; each application adds its own fields in its ``config.py``."""
 
+import dataclasses
+import sys
+import types
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from common.errors import UserError
 
@@ -82,3 +86,99 @@ def to_json(config: object) -> dict[str, object]:
         name: str(value.absolute()) if isinstance(value, Path) else value
         for name, value in values.items()
     }
+
+
+Type = TypeVar("Type")
+
+LARGEST_INT = 2**63 - 1
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    Path: "a path",
+    type(None): "null",
+}
+
+
+def from_json(wanted: type[Type], found: Any, where: str, *, exact: bool = False) -> Type:
+    """A dataclass out of what JSON holds, as ``to_json`` or ``dataclasses.asdict`` wrote it.
+
+    A field that is missing has its default. The values are values: none of them is imported,
+    called or evaluated.
+
+    Args:
+        wanted: a dataclass of bool, int, float, str, Path, Literal, tuples, dicts, dataclasses.
+        where: what errors call the place.
+        exact: refuses a field that `wanted` does not know, instead of passing over it.
+
+    Raises:
+        UserError: naming the field, for one without a default that is missing, and for a value of
+            another type, that is not finite, or that the dataclass itself refuses.
+    """
+    if not isinstance(found, Mapping):
+        raise UserError(f"{where}: expected an object, found {_shown(found)}")
+    hints = get_type_hints(wanted, include_extras=True)
+    strange = [name for name in found if name not in hints]
+    if exact and strange:
+        raise UserError(f"{where}: {strange[0]!r} is no field of {wanted.__name__}")
+    values = {}
+    for field in fields(wanted):  # type: ignore[arg-type]
+        if field.name in found:
+            place = f"{where}: {field.name}"
+            values[field.name] = _value(hints[field.name], found[field.name], place)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise UserError(f"{where}: no {field.name!r} in it")
+    try:
+        return wanted(**values)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _value(hint: Any, found: Any, where: str) -> Any:
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _value(parts[0], found, where)
+    if origin in (Union, types.UnionType):
+        if found is None and type(None) in parts:
+            return None
+        return _value(next(part for part in parts if part is not type(None)), found, where)
+    if dataclasses.is_dataclass(hint):
+        return from_json(hint, found, where)  # type: ignore[arg-type]
+    if origin is tuple and isinstance(found, list):
+        each = parts[:1] * len(found) if parts[1:] == (...,) else parts
+        if len(each) == len(found):
+            return tuple(_value(h, v, where) for h, v in zip(each, found, strict=True))
+    elif origin in (dict, Mapping) and isinstance(found, dict):
+        return {key: _value(parts[1], value, where) for key, value in found.items()}
+    elif origin is Literal:
+        if isinstance(found, str | int) and found in parts:
+            return found
+        raise UserError(f"{where}: expected {' or '.join(parts)}, found {_shown(found)}")
+    elif _is(hint, found):
+        return hint(found) if hint in (float, Path) else found
+    expected = _WORDS.get(hint, "an object" if origin in (dict, Mapping) else "a list")
+    if origin is tuple and parts[1:] != (...,):
+        expected = f"a list of {len(parts)}"
+    raise UserError(f"{where}: expected {expected}, found {_shown(found)}")
+
+
+def _is(hint: Any, found: Any) -> bool:
+    """Whether a single value is of that type; NaN and infinity are of none."""
+    if hint in (int, float):
+        kinds = (int, float) if hint is float else int
+        most = LARGEST_INT if hint is int else sys.float_info.max
+        return isinstance(found, kinds) and not isinstance(found, bool) and abs(found) <= most
+    if hint in (str, Path):
+        # JSON can write down half of a surrogate pair, and no file has a NUL in its name.
+        whole = isinstance(found, str) and found.encode("utf-8", "ignore").decode() == found
+        return whole and "\0" not in found
+    return isinstance(hint, type) and isinstance(found, hint)
+
+
+def _shown(found: Any) -> str:
+    try:
+        text = repr(found)
+    except RecursionError:
+        text = "something nested deeply"
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -2,7 +2,7 @@
 
 import csv
 import json
-import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,17 @@ import pandas as pd
 import tensorflow as tf
 from sklearn.model_selection import train_test_split
 
+from common import files
 from common.errors import UserError
+
+CHUNK = 16 * 2**20
+"""Bytes of memory that the rows take which are read at a time."""
+BYTES_A_CELL = 64
+"""What Python keeps beside the characters of a string."""
+LONGEST_CELL = 4_000_000
+"""Characters: above that it is a quote that nobody closed."""
+MOST_COLUMNS = 10_000
+"""Above that a table is lying on its side."""
 
 SPLIT_NAMES = {
     "train": "train",
@@ -32,87 +42,124 @@ def read_table(path: Path) -> pd.DataFrame:
     Cells are kept as they stand: "NA" and "null" are words like others, an empty CSV cell is
     the empty string. Rows are counted from 1, the header not counted.
 
+    The table takes as much memory as the file and 8 bytes a cell; what needs less of it than
+    that is to take it from ``read_chunks``.
+
+    Raises:
+        UserError: as ``read_chunks``.
+    """
+    return pd.concat(list(read_chunks(path)))
+
+
+def read_chunks(path: Path) -> Iterator[pd.DataFrame]:
+    """The same table in pieces of some ``CHUNK`` bytes of memory, whatever the size of the file.
+
+    Each has the same columns, and goes on with the index where the one before ended.
+
     Raises:
         UserError: for a missing or empty file, another suffix, bytes that are not UTF-8, rows
-            of unequal length, or lines that are not JSON objects.
+            of unequal length, lines that are not JSON objects, more than ``MOST_COLUMNS``
+            columns, or a longer line than ``files.LONGEST_LINE`` or cell than ``LONGEST_CELL``.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
+    files.check(path)
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".tsv", ".jsonl", ".ndjson"):
         raise UserError(f"{path}: expected a .csv, .tsv or .jsonl file")
-    _check_utf8(path)
+    if not sum(bool(line.strip()) for _, line in files.lines(path)):  # looks at every line
+        raise UserError(f"{path}: the file is empty")
     if suffix in (".jsonl", ".ndjson"):
-        table = _read_json_lines(path)
+        rows = _json_lines(path)
     else:
-        table = _read_separated(path, "\t" if suffix == ".tsv" else ",")
-    if table.empty:
+        rows = _separated(path, "\t" if suffix == ".tsv" else ",")
+    header = next(rows)
+    held: list[list[str]] = []
+    size = begin = 0
+    for cells in rows:
+        held.append(cells)
+        size += sum(map(len, cells)) + BYTES_A_CELL * len(cells)
+        if size > CHUNK:
+            yield _chunk(header, held, begin)
+            begin += len(held)
+            held, size = [], 0
+    if held and header:
+        yield _chunk(header, held, begin)
+        begin += len(held)
+    if not begin:
         raise UserError(f"{path}: no rows in it")
+
+
+def _chunk(header: list[str], rows: list[list[str]], begin: int) -> pd.DataFrame:
+    columns = {n: pd.array(cells, "str") for n, cells in enumerate(zip(*rows, strict=True))}
+    table = pd.DataFrame(columns, index=pd.RangeIndex(begin, begin + len(rows)))
+    table.columns = pd.Index(header, dtype=object)
     return table
 
 
-def _check_utf8(path: Path) -> None:
-    empty = True
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            empty = empty and not line.strip()
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                found = line[error.start]
-                wide = number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff"))
-                raise UserError(
-                    f"{path}: line {number}: expected UTF-8 text, found byte 0x{found:02x}; "
-                    f"`iconv -f {'UTF-16' if wide else 'LATIN1'} -t UTF-8` may convert it"
-                ) from None
-    if empty:
-        raise UserError(f"{path}: the file is empty")
-
-
-def _read_separated(path: Path, separator: str) -> pd.DataFrame:
-    csv.field_size_limit(sys.maxsize)  # how long a cell may be is for the caller to say
-    rows: list[list[str]] = []
+def _separated(path: Path, separator: str) -> Iterator[list[str]]:
+    """The header, then the rows."""
+    csv.field_size_limit(LONGEST_CELL)
+    header: list[str] = []
     begin = 1  # the line that a row begins on: quoted cells may run over several
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines, delimiter=separator, strict=True)
         try:
             for cells in reader:
-                if cells:  # a blank line has none
-                    rows.append(cells)
-                if cells and len(cells) != len(rows[0]):
+                if cells and not header:
+                    header = cells = _named(cells, path)
+                elif cells and len(cells) != len(header):
                     raise UserError(
                         f"{path}: line {begin}: {len(cells)} cells, expected as many as the "
-                        f"header has ({len(rows[0])}); quote cells that hold the separator"
+                        f"header has ({len(header)}); quote cells that hold the separator"
                     )
+                if cells:  # a blank line has none
+                    yield cells
                 begin = reader.line_num + 1
         except csv.Error as error:
             raise UserError(f"{path}: line {begin}: not a row of cells: {error}") from None
-    header, *rows = rows or [[]]
-    twice = [name for name in header if name and header.count(name) > 1]
+    if not header:
+        yield []
+
+
+def _named(header: Sequence[str], path: Path) -> list[str]:
+    """The header with names for the columns that have none, but for the first of them."""
+    if len(header) > MOST_COLUMNS:
+        raise UserError(f"{path}: {len(header):,} columns, expected at most {MOST_COLUMNS:,}")
+    nameless = [n for n, name in enumerate(header) if not name][1:]
+    named = [f"Unnamed: {n}" if n in nameless else name for n, name in enumerate(header)]
+    twice = [name for name, count in Counter(named).items() if count > 1]
     if twice:
-        raise UserError(f"{path}: the header has {twice[0]!r} more than once")
-    return pd.DataFrame(rows, columns=header, dtype=str)
+        raise UserError(f"{path}: the header has {twice[0][:60]!r} more than once")
+    return named
 
 
-def _read_json_lines(path: Path) -> pd.DataFrame:
-    rows = []
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                row = None
-            if not isinstance(row, dict):
-                raise UserError(f"{path}: line {number}: expected a JSON object")
-            cells = {key: _as_text(value) for key, value in row.items()}
-            try:
-                "".join([*cells, *cells.values()]).encode()
-            except UnicodeEncodeError:  # JSON can write down half of a surrogate pair
-                raise UserError(f"{path}: line {number}: expected Unicode text") from None
-            rows.append(cells)
-    return pd.DataFrame(rows).fillna("")
+def _json_lines(path: Path) -> Iterator[list[str]]:
+    """The keys of all lines, then the rows: read twice, so that all have the same columns."""
+    header: dict[str, None] = {}
+    for row in _objects(path):
+        header |= dict.fromkeys(row)
+        if len(header) > MOST_COLUMNS:
+            break
+    yield _named(list(header), path)
+    for row in _objects(path):
+        yield [row.get(key, "") for key in header]
+
+
+def _objects(path: Path) -> Iterator[dict[str, str]]:
+    for number, line in files.lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise UserError(f"{path}: line {number}: expected a JSON object")
+        cells = {key: _as_text(value) for key, value in row.items()}
+        try:
+            "".join([*cells, *cells.values()]).encode()
+        except UnicodeEncodeError:  # JSON can write down half of a surrogate pair
+            raise UserError(f"{path}: line {number}: expected Unicode text") from None
+        yield cells
 
 
 def _as_text(value: Any) -> str:

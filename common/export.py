@@ -78,13 +78,23 @@ def answer_in_clean_process(
             return dict(loaded)
 
 
-def load(path: Path) -> Any:
+def load(path: Path, *signatures: str) -> Any:
     """An exported model; keep it alive while its signatures are used.
 
+    A SavedModel is a program: TensorFlow runs what its graph says. Load what you trust.
+
+    Args:
+        signatures: those that it must have.
+
     Raises:
-        UserError: if it can't be loaded.
+        UserError: if it can't be loaded, or lacks one of them.
     """
     try:
-        return tf.saved_model.load(str(path))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise UserError(f"{path}: can't be loaded as a SavedModel: {error}") from None
+        model = tf.saved_model.load(str(path))
+    except Exception as error:  # the loader fails in as many ways as files can be broken
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(f"{path}: can't be loaded as a SavedModel: {said}") from None
+    lacking = [name for name in signatures if name not in getattr(model, "signatures", {})]
+    if lacking:
+        raise UserError(f"{path}: no signature {lacking[0]!r} in it, expected a run's export")
+    return model

@@ -19,12 +19,16 @@ import os
 import platform
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from common.config import to_json
+from common import files
+from common.config import from_json, to_json
 from common.errors import UserError
+
+MOST_BYTES = 2**26
+"""Of a JSON file in a run's folder."""
 
 
 @dataclass(frozen=True)
@@ -144,15 +148,27 @@ def read_config(run: Run) -> dict[str, Any]:
     return read_json(run.config)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object in a file.
+def settings(run: Run, config_type: type[Any]) -> dict[str, Any]:
+    """The configuration of a run, field by field: the defaults of what its config.json lacks,
+    and nothing that `config_type` does not know, so that runs of other versions stay of use.
 
     Raises:
-        UserError: if it is missing, can't be read, or is something else.
+        UserError: as ``read_config``; naming the field, for a value that it can't have.
     """
+    config = from_json(config_type, read_config(run), str(run.config))
+    return {field.name: getattr(config, field.name) for field in fields(config_type)}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object in a file: values alone, whatever they say.
+
+    Raises:
+        UserError: if it is missing, too large, can't be read, or is something else.
+    """
+    text = files.read_text(path, MOST_BYTES)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: can't be read as JSON: {error}") from None
     if not isinstance(found, dict):
         raise UserError(f"{path}: expected a JSON object")

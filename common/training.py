@@ -26,6 +26,7 @@ from common import plots, runs
 from common.config import TrainConfig
 from common.errors import UserError
 from common.monitoring import GradientFlow, Monitor, spectral_radii
+from common.weights import check_weights
 
 Objective = Callable[[Any, Any], tuple[tf.Tensor, dict[str, tf.Tensor]]]
 """(inputs, targets) of a batch -> loss of each example [batch], and metrics of each [batch]."""
@@ -378,6 +379,7 @@ def init_from(model: keras.Model, weights: Path) -> tuple[list[str], list[str]]:
     """
     if not weights.is_file():
         raise UserError(f"{weights}: no such file, expected the weights of a finished run")
+    check_weights(weights)
     before = {v.path: v.numpy() for v in model.weights}
     for v in model.weights:  # what is carried over shows, even where it is equal
         v.assign(before[v.path] + 1)
@@ -385,7 +387,7 @@ def init_from(model: keras.Model, weights: Path) -> tuple[list[str], list[str]]:
         with warnings.catch_warnings():  # one for each that does not fit: the caller says so
             warnings.simplefilter("ignore")
             model.load_weights(weights, skip_mismatch=True)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # the reader fails in as many ways as files can be broken
         for v in model.weights:
             v.assign(before[v.path])
         raise UserError(f"{weights}: can't be read as weights: {error}") from None

@@ -23,7 +23,7 @@ REFUSED: dict[str, tuple[str, bytes | None, str]] = {
     "empty": ("t.csv", b"", "the file is empty"),
     "blank lines only": ("t.csv", b" \n\n\t\n", "the file is empty"),
     "a header only": ("t.csv", b"text,label\n", "no rows"),
-    "a byte order mark only": ("t.csv", b"\xef\xbb\xbf", "no rows"),
+    "a byte order mark only": ("t.csv", b"\xef\xbb\xbf", "the file is empty"),
     "empty objects only": ("t.jsonl", b"{}\n{}\n", "no rows"),
     "another suffix": ("t.xlsx", b"text\n1\n", r"expected a \.csv, \.tsv or \.jsonl"),
     "not UTF-8": ("t.csv", "text\nfine\ncafé\n".encode("latin1"), "line 3: .*0xe9"),

@@ -388,4 +388,4 @@ def test_a_file_without_recordings_is_refused(tmp_path: Path) -> None:
     assert refused_ts(write_ts(tmp_path / "x.ts")) == "no recordings in it"
     assert refused_ts(write_ts(tmp_path / "y.ts", header="@problemName X")) == "no @data line in it"
     (tmp_path / "z.ts").write_bytes(b"@data\n1:\xff\n")
-    assert refused_ts(tmp_path / "z.ts") == "expected UTF-8 text"
+    assert refused_ts(tmp_path / "z.ts").startswith("line 2: expected UTF-8 text, found byte 0xff")

@@ -297,7 +297,7 @@ def test_a_folder_that_is_not_ljspeech(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"metadata\.csv: the file is empty"):
         load(tmp_path)
     (tmp_path / "metadata.csv").write_bytes(b"a|\xff\n")
-    with pytest.raises(UserError, match=r"metadata\.csv: expected UTF-8 text"):
+    with pytest.raises(UserError, match=r"metadata\.csv: line 1: expected UTF-8 text"):
         load(tmp_path)
 
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.gesture.config import EvaluateConfig
+from apps.gesture.config import EvaluateConfig, GestureConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
@@ -25,10 +25,12 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     from apps.gesture.smoothing import labels_of
     from common import export
 
-    schema, trained = schemas.read(finished), runs.read_config(finished)
+    schema, trained = schemas.read(finished), runs.settings(finished, GestureConfig)
     corpus = labelled(config, trained, schema)
     true = streams.fixed_streams(corpus)
-    labels = labels_of(ask(export.load(finished.export), true, progress=True), schema)
+    labels = labels_of(
+        ask(export.load(finished.export, "serving_default"), true, progress=True), schema
+    )
     scores = metrics.scores(true, labels, corpus.rate, schema["lookahead"])
     subjects = metrics.by_subject(true, labels, corpus.rate, schema["lookahead"])
     frames = sum(map(len, true))

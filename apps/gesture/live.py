@@ -14,9 +14,11 @@ from apps.gesture import schema as schemas
 from apps.gesture import tables
 from apps.gesture.config import TableConfig
 from apps.gesture.smoothing import Filter
+from common import files
 from common.errors import UserError
 
 STDIN = Path("stdin")  # as errors name it
+LONGEST_ROW = 100_000  # bytes
 
 
 def follow(model: Any, schema: Mapping[str, Any], like: TableConfig) -> None:
@@ -67,13 +69,12 @@ def rows_of(stdin: Any) -> Iterator[list[str]]:
     """
     if stdin is None or stdin.isatty():
         raise UserError("--live: expected rows on stdin, as in `sensor | ... --live`")
-    for count, line in enumerate(stdin.buffer, 1):
-        try:
-            text = line.decode("utf-8-sig" if count == 1 else "utf-8")
-        except UnicodeDecodeError:
-            raise UserError(f"stdin: line {count}: expected UTF-8 text") from None
+    for count, text in files.decoded(stdin.buffer, "stdin", LONGEST_ROW):
         if text.strip():
-            yield next(csv.reader([text]))
+            try:
+                yield next(csv.reader([text]))
+            except csv.Error as error:
+                raise UserError(f"stdin: line {count}: not a row of cells: {error}") from None
 
 
 def frames_of(
@@ -124,6 +125,6 @@ def _number(cell: str, name: str, row: int) -> float:
         value = float(cell)
     except ValueError:
         value = np.nan
-    if not np.isfinite(value):
-        raise UserError(f"stdin: row {row}: {name} is {cell!r}, expected a finite number")
+    if not abs(value) <= tables.LARGEST:
+        raise UserError(f"stdin: row {row}: {name} is {cell[:60]!r}, expected a finite number")
     return value

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from apps.gesture.config import PredictConfig
+from apps.gesture.config import GestureConfig, PredictConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
@@ -25,7 +25,7 @@ def run(config: PredictConfig) -> None:
 
     from apps.gesture import schema as schemas
 
-    schema, trained = schemas.read(finished), runs.read_config(finished)
+    schema, trained = schemas.read(finished), runs.settings(finished, GestureConfig)
     like = schemas.table(config, trained)
     if config.live and not schema["causal"]:
         raise UserError(f"--live: {config.run} is bidirectional, expected a run with --causal")
@@ -37,11 +37,13 @@ def run(config: PredictConfig) -> None:
     from common.plots import save
 
     if config.live:
-        live.follow(export.load(finished.export), schema, like)
+        live.follow(export.load(finished.export, "start", "step", "finish"), schema, like)
         return
     assert config.data is not None
     corpus = schemas.fitted(tables.read(config.data, like, labelled=False), schema)
-    probabilities = ask(export.load(finished.export), corpus.streams, progress=True)
+    probabilities = ask(
+        export.load(finished.export, "serving_default"), corpus.streams, progress=True
+    )
     labels = labels_of(probabilities, schema)
     if config.out is not None:
         table = written(corpus, probabilities, labels)

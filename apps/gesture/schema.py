@@ -1,15 +1,36 @@
 """What a stream must be like for a run to label it; kept in schema.json. Imports no TensorFlow."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from apps.gesture.config import GestureConfig, TableConfig
 from apps.gesture.streams import SAME_RATE, Corpus, Stream
+from common.config import from_json
 from common.errors import UserError
 from common.runs import Run, read_json
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The form of schema.json."""
+
+    channels: tuple[str, ...]
+    classes: tuple[str, ...]
+    rate: float
+    """Frames in a second."""
+    causal: bool
+    lookahead: int
+    """Frames that a label waits for."""
+    smoothing: str
+    shortest: int
+    """Frames that a label lasts at least."""
+    transitions: tuple[tuple[float, ...], ...]
+    """From each class to each."""
+    subjects: dict[str, tuple[str, ...]]
+    """Of each part."""
 
 
 def make(
@@ -35,7 +56,14 @@ def read(run: Run) -> dict[str, Any]:
     Raises:
         UserError: if it is missing or can't be read.
     """
-    return read_json(run.path / "schema.json")
+    path = run.path / "schema.json"
+    found = asdict(from_json(Schema, read_json(path), str(path)))
+    count = len(found["classes"])
+    if not (found["rate"] > 0 and count and found["channels"] and found["lookahead"] >= 0):
+        raise UserError(f"{path}: expected channels, classes, a rate above 0 and a lookahead")
+    if [len(row) for row in found["transitions"]] != [count] * count:
+        raise UserError(f"{path}: transitions: expected {count} rows of {count} numbers")
+    return found
 
 
 def table(asked: TableConfig, trained: Mapping[str, Any]) -> TableConfig:

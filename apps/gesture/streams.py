@@ -55,7 +55,7 @@ class Corpus:
     def subjects(self) -> tuple[str, ...]:
         """In their order: numbers by size, other names by letter."""
         found = {stream.subject for stream in self.streams}
-        return tuple(sorted(found, key=lambda s: (int(s) if s.isdecimal() else np.inf, s)))
+        return tuple(sorted(found, key=lambda s: (float(s) if s.isdecimal() else np.inf, s)))
 
     def of(self, subjects: Sequence[str]) -> "Corpus":
         """The streams of some subjects alone."""

@@ -11,12 +11,15 @@ import pandas as pd
 from apps.gesture import ts_files
 from apps.gesture.config import TableConfig
 from apps.gesture.streams import SAME_RATE, Corpus, Stream, resampled
-from common.data import column, read_table
+from common import files
+from common.data import column, read_chunks
 from common.errors import UserError
 
 TABLES = (".csv", ".tsv")
 LARGEST = float(np.finfo(np.float32).max)
 SLOWEST = 1.0  # seconds between frames, unless a rate is declared
+FASTEST = 1e6  # frames in a second
+LATEST = 1e15  # seconds; more is no time
 DROPPED = 1.5  # periods: a frame is missing where two are further apart
 
 
@@ -30,11 +33,11 @@ def read(path: Path, config: TableConfig, *, labelled: bool = True) -> Corpus:
     Raises:
         UserError: naming file and row, for whatever in them can't be used.
     """
-    files = _files(path)
+    sources = _files(path)
     found: list[tuple[Stream, float]] = []
     names: list[str] = []  # of classes, row by row
     channels: tuple[str, ...] = ()
-    for file in files:
+    for file in sources:
         if file.suffix.lower() == ".ts":
             tables = [_of_recording(r, config, file) for r in ts_files.read(file)]
         else:
@@ -44,21 +47,24 @@ def read(path: Path, config: TableConfig, *, labelled: bool = True) -> Corpus:
             if table.channels != channels:
                 raise UserError(
                     f"{file}: {len(table.channels)} channels ({_some(table.channels)}), expected "
-                    f"the {len(channels)} of {files[0]} ({_some(channels)})"
+                    f"the {len(channels)} of {sources[0]} ({_some(channels)})"
                 )
             marks = np.arange(len(names), len(names) + len(table.labels), dtype=np.int32)
             names += table.labels
             labels = marks if table.labels else np.full(len(table.values), -1, np.int32)
             stream = Stream(table.name, table.subject, table.values, labels, begin=table.begin)
             found.append((stream, table.rate))
-    classes, indices = np.unique(np.array(names, str), return_inverse=True)
-    indices = np.append(indices, -1).astype(np.int32)  # the last one for labels of -1
+    classes = sorted(set(names))
+    places = {name: number for number, name in enumerate(classes)}
+    indices = np.array([*(places[name] for name in names), -1], np.int32)  # the last one for -1
     streams = [replace(stream, labels=indices[stream.labels]) for stream, _ in found]
     rate = _one_rate(path, [r for _, r in found], [s.name for s in streams], config.resample)
+    if not rate <= FASTEST:
+        raise UserError(f"{path}: {rate:.4g} frames a second, expected at most {FASTEST:,.0f}")
     if config.resample:
         pairs = zip(streams, found, strict=True)
         streams = [resampled(stream, own, config.resample) for stream, (_, own) in pairs]
-    return Corpus(str(path), tuple(map(str, classes)), channels, rate, tuple(streams))
+    return Corpus(str(path), tuple(classes), channels, rate, tuple(streams))
 
 
 def _files(path: Path) -> list[Path]:
@@ -66,12 +72,15 @@ def _files(path: Path) -> list[Path]:
         raise UserError(f"{path}: no such file or folder")
     if path.is_file():
         return [path]
-    files = sorted(p for p in path.iterdir() if p.suffix.lower() in (*TABLES, ".ts"))
-    if not files:
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() in (*TABLES, ".ts"))
+    if not found:
         raise UserError(f"{path}: no .csv, .tsv or .ts files in it")
-    if len({file.suffix.lower() == ".ts" for file in files}) > 1:
+    if len({file.suffix.lower() == ".ts" for file in found}) > 1:
         raise UserError(f"{path}: both tables and .ts files in it, expected one kind")
-    return files
+    for file in found:
+        if not files.inside(file, path):
+            raise UserError(f"{file}: a link that leads out of the folder: expected a copy")
+    return found
 
 
 class Table:
@@ -106,15 +115,32 @@ def _of_recording(recording: ts_files.Recording, config: TableConfig, file: Path
 
 
 def _of_table(file: Path, config: TableConfig, labelled: bool) -> list[Table]:
-    table = read_table(file)
+    # Numbers are kept as float32 alone: memory does not grow with how the file writes them.
+    table = pd.concat([_in_numbers(chunk, config, file) for chunk in read_chunks(file)])
     rows = np.arange(len(table))
     if config.stream_column not in table.columns:
         return [_stream(table, rows, file.stem, file, config, labelled)]
-    names = _given(table, config.stream_column, rows, file)
-    parts = pd.Series(rows).groupby(np.array(names), sort=False)
+    _given(table, config.stream_column, rows, file)
+    parts = pd.Series(rows).groupby(table[config.stream_column].to_numpy(object), sort=False)
     return [
         _stream(table, part.to_numpy(), str(name), file, config, labelled) for name, part in parts
     ]
+
+
+def _channels(table: pd.DataFrame, config: TableConfig) -> list[str]:
+    said = (config.time_column, config.label_column, config.subject_column, config.stream_column)
+    return [column for column in table.columns if column not in said]
+
+
+def _in_numbers(chunk: pd.DataFrame, config: TableConfig, file: Path) -> pd.DataFrame:
+    """The same rows, with the channels as float32."""
+    channels = _channels(chunk, config)
+    if not channels:
+        raise UserError(f"{file}: no column of numbers beside {', '.join(chunk.columns)}")
+    rows = chunk.index.to_numpy()
+    columns = {name: numbers(chunk[name].tolist(), rows, name, file) for name in channels}
+    others = {name: chunk[name] for name in chunk.columns if name not in columns}
+    return pd.DataFrame({**others, **columns}, index=chunk.index)
 
 
 def _stream(
@@ -126,11 +152,8 @@ def _stream(
     labelled: bool,
 ) -> Table:
     part = table.iloc[rows]
-    said = (config.time_column, config.label_column, config.subject_column, config.stream_column)
-    channels = [c for c in table.columns if c not in said]
-    if not channels:
-        raise UserError(f"{file}: no column of numbers beside {', '.join(table.columns)}")
-    values = np.stack([numbers(part[c].tolist(), rows, c, file) for c in channels], axis=1)
+    channels = _channels(table, config)
+    values = np.stack([part[channel].to_numpy() for channel in channels], axis=1)
     labels: list[str] = []
     if labelled or config.label_column in table.columns:
         labels = column(part, config.label_column, file, "--label-column")
@@ -178,7 +201,7 @@ def numbers(cells: Sequence[str], rows: np.ndarray, name: str, file: Path) -> np
     wrong = np.flatnonzero(~(np.abs(found) <= LARGEST))
     if len(wrong):
         row, cell = rows[wrong[0]] + 1, cells[wrong[0]]
-        raise UserError(f"{file}: row {row}: {name} is {cell!r}, expected a finite number")
+        raise UserError(f"{file}: row {row}: {name} is {cell[:60]!r}, expected a finite number")
     return found.astype(np.float32)
 
 
@@ -194,11 +217,11 @@ def seconds(cells: Sequence[str], rows: np.ndarray, name: str, file: Path) -> np
         stamps = pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True)
         since = (stamps - stamps.min()).dt.total_seconds()
         found = since.to_numpy(np.float64)
-    wrong = np.flatnonzero(~np.isfinite(found))
+    wrong = np.flatnonzero(~(np.abs(found) <= LATEST))
     if len(wrong):
         row, cell = rows[wrong[0]] + 1, cells[wrong[0]]
         raise UserError(
-            f"{file}: row {row}: {name} is {cell!r}, expected seconds or an ISO 8601 timestamp"
+            f"{file}: row {row}: {name} is {cell[:60]!r}, expected seconds or an ISO 8601 timestamp"
         )
     return found
 

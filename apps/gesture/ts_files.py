@@ -7,11 +7,13 @@ but will not stand beside the pandas 3.1 of this suite, and numba (which aeon br
 its NumPy 2.4.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from common import files
 from common.errors import UserError
 
 UNREADABLE = {  # header lines, and what must follow them
@@ -38,13 +40,10 @@ def read(path: Path) -> list[Recording]:
         UserError: naming the line, for a header or a line that can't be used, a missing value,
             dimensions of unequal length or number, a label that the header does not name.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: expected UTF-8 text") from None
-    begin, classes = _header(path, lines)
+    lines = files.lines(path)
+    classes = _header(path, lines)
     found: list[Recording] = []
-    for number, line in enumerate(lines[begin:], begin + 1):
+    for number, line in lines:
         if not line.strip() or line.startswith(("#", "%")):
             continue
         *dimensions, label = line.strip().split(":")
@@ -53,7 +52,7 @@ def read(path: Path) -> list[Recording]:
             raise UserError(f"{where}: expected values, a colon and a class label")
         if classes and label.strip() not in classes:
             raise UserError(
-                f"{where}: label {label.strip()!r}, expected one of the header's "
+                f"{where}: label {label.strip()[:60]!r}, expected one of the header's "
                 f"{', '.join(classes)}"
             )
         columns = [_values(cells, where) for cells in dimensions]
@@ -70,15 +69,15 @@ def read(path: Path) -> list[Recording]:
     return found
 
 
-def _header(path: Path, lines: list[str]) -> tuple[int, list[str]]:
-    """Checks the header; returns the number of its lines, and the labels that it names."""
+def _header(path: Path, lines: Iterator[tuple[int, str]]) -> list[str]:
+    """Reads the header off the lines, and checks it; returns the labels that it names."""
     classes: list[str] = []
-    for number, line in enumerate(lines, 1):
+    for number, line in lines:
         words = line.strip().lower().split()
         if not words or words[0].startswith("#"):
             continue
         if words[0] == "@data":
-            return number, classes
+            return classes
         if not words[0].startswith("@"):
             raise UserError(f"{path}: line {number}: expected an @ line or @data before values")
         wanted, meaning = UNREADABLE.get(words[0], ("", ""))
@@ -94,7 +93,7 @@ def _values(cells: str, where: str) -> np.ndarray:
         values = np.array([float(cell) for cell in cells.split(",")])
     except ValueError:
         wrong = next(cell for cell in cells.split(",") if not _is_number(cell))
-        raise UserError(f"{where}: found {wrong.strip()!r}, expected a number") from None
+        raise UserError(f"{where}: found {wrong.strip()[:60]!r}, expected a number") from None
     strange = ~(np.abs(values) <= np.finfo(np.float32).max)
     if strange.any():
         raise UserError(f"{where}: found {values[strange][0]}, expected finite numbers")

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from apps.music import scores
 from apps.music.pieces import STRUCK, Piece
+from common import files
 from common.errors import UserError
 
 RESOLUTION = 4
@@ -49,10 +51,13 @@ def own(folder: Path, resolution: int, *, strict: bool) -> list[Piece]:
         UserError: where there is none to read, or none is left.
     """
     suffixes = (*scores.MIDI, *scores.XML)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
-    if not paths:
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
+    paths = [p for p in found if p.is_file() and files.inside(p, folder)]
+    outside = [p for p in found if not files.inside(p, folder)]
+    if not paths and not outside:
         raise UserError(f"{folder}: no files in it that end in {', '.join(suffixes)}")
     pieces, refused = _in_parallel(paths, partial(_own, resolution=resolution))
+    refused += [f"{p}: a link that leads out of the folder: expected a copy" for p in outside]
     if refused and (strict or not pieces):
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         raise UserError(f"{refused[0]}{more}")
@@ -93,11 +98,16 @@ def _in_parallel(paths: Sequence[Path], parse: Callable[[Path], Found]) -> Found
     workers = min(os.cpu_count() or 1, -(-len(paths) // 4))
     largest_first = sorted(range(len(paths)), key=lambda i: -paths[i].stat().st_size)
     ordered = [paths[i] for i in largest_first]
-    if workers == 1:
+    if workers <= 1:
         results = list(_shown(map(parse, ordered), len(paths)))
     else:
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            results = list(_shown(pool.map(parse, ordered), len(paths)))
+        try:
+            with ProcessPoolExecutor(workers, mp_context=context) as pool:
+                results = list(_shown(pool.map(parse, ordered), len(paths)))
+        except BrokenProcessPool:
+            raise UserError(
+                f"{paths[0].parent}: one of its files ended the process that read it"
+            ) from None
     found = dict(zip(largest_first, results, strict=True))
     for number in range(len(paths)):
         pieces += found[number][0]

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.music.config import EvaluateConfig
+from apps.music.config import EvaluateConfig, MusicConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
@@ -28,11 +28,11 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     from common import export
 
     settings = Settings.read(finished)
-    where, corpus, pieces = labelled(config, runs.read_config(finished), settings)
+    where, corpus, pieces = labelled(config, runs.settings(finished, MusicConfig), settings)
     check(corpus, pieces, settings, where)
     if config.compose and not corpus.train:
         raise UserError(f"--compose: {where} has no training pieces to lay composed ones beside")
-    model = export.load(finished.export)
+    model = export.load(finished.export, "generate", "score")
     losses, guesses = ask(model, pieces, settings)
     result: dict[str, Any] = {
         "app": "music",

@@ -1,5 +1,6 @@
 """Composes with an exported model: from nothing, from notes, on from a piece, or to a melody."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from apps.music.config import PredictConfig
@@ -34,7 +35,7 @@ def run(config: PredictConfig) -> None:
 
     from common import export
 
-    model = export.load(finished.export)
+    model = export.load(finished.export, "generate", "score")
     grid = (settings.resolution, settings.articulated)
     for number, (piece, nats) in enumerate(compose(model, config, settings, first, key), 1):
         path = config.out
@@ -68,8 +69,6 @@ def opening(config: PredictConfig, settings: "Settings") -> "Piece":
     bar, offset = _metre(config, settings.resolution)
     path = config.given or config.primer
     if path is not None:
-        if not path.is_file():
-            raise UserError(f"{path}: no such file")
         piece = scores.read(path, settings.resolution)
         if piece.bar:
             bar, offset = piece.bar, piece.offset
@@ -122,7 +121,7 @@ def _metre(config: PredictConfig, resolution: int) -> tuple[int, int]:
     from apps.music.pieces import LONGEST_BAR
 
     upper, _, lower = config.metre.partition("/")
-    if not (upper.isdigit() and lower.isdigit() and int(upper) and int(lower)):
+    if not all(re.fullmatch("[1-9][0-9]{0,2}", part) for part in (upper, lower)):
         raise UserError(f"--metre {config.metre}: expected a time signature such as 4/4")
     frames = int(upper) * 4 * resolution / int(lower)
     if frames != int(frames) or not 0 < frames <= LONGEST_BAR:

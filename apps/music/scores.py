@@ -5,16 +5,27 @@ that are no whole number of frames, metres that change.
 """
 
 import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
+from xml.parsers import expat
 
 from apps.music.pieces import KEYS, LONGEST_BAR, LOWEST, Note, Piece, frames_of
+from common import files
 from common.errors import UserError
 
 MIDI = (".mid", ".midi")
 XML = (".musicxml", ".mxl", ".xml")
+MOST_BYTES = 2**24
+"""Of a file, and of a compressed score when it is unpacked; a symphony has some 10 million."""
+MOST_MIDI = 2**22
+"""Of a MIDI file; a symphony has half a million."""
+CONTAINER = "META-INF/container.xml"
+DEEPEST = 100
+"""Elements inside each other; MusicXML has 10."""
 LONGEST = 20_000
 """Frames; 20 minutes of sixteenth notes at a quarter note of 60 a minute are 4,800."""
 
@@ -26,10 +37,13 @@ def read(path: Path, resolution: int) -> Piece:
         UserError: naming the file and what is wrong with it.
     """
     reader: Callable[[Path, int], Piece] = _midi if path.suffix.lower() in MIDI else _musicxml
+    files.check(path, MOST_MIDI if path.suffix.lower() in MIDI else MOST_BYTES)
     try:
-        return reader(path, resolution)
+        with files.bounded(path):
+            return reader(path, resolution)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        said = str(error)
+        raise UserError(said if said.startswith(f"{path}: ") else f"{path}: {said}") from None
 
 
 def _midi(path: Path, resolution: int) -> Piece:
@@ -39,6 +53,8 @@ def _midi(path: Path, resolution: int) -> Piece:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tempo changes on other tracks are read all the same
             song = pretty_midi.PrettyMIDI(str(path))
+    except MemoryError:
+        raise
     except Exception as error:  # the parser fails in as many ways as files can be broken
         raise UserError(f"can't be read as MIDI: {_said(error)}") from None
     played = [track for track in song.instruments if not track.is_drum]
@@ -62,12 +78,71 @@ def _musicxml(path: Path, resolution: int) -> Piece:
     from music21 import converter
 
     try:
+        text = _unzipped(path) if zipfile.is_zipfile(path) else path.read_bytes()
+        _check_xml(text)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            score = converter.parse(path, forceSource=True)
+            # Of text, not of a path: nothing is looked up in, or left in, caches of pickles.
+            plain = ElementTree.tostring(ElementTree.fromstring(text), encoding="unicode")
+            score = converter.parseData(plain, format="musicxml", forceSource=True)
+    except (UserError, MemoryError):
+        raise
     except Exception as error:  # as above
         raise UserError(f"can't be read as MusicXML: {_said(error)}") from None
     return of_score(score, path.stem, resolution)
+
+
+def _unzipped(path: Path) -> bytes:
+    """The score in a compressed MusicXML file, which is unpacked in memory alone: the names inside
+    lead nowhere."""
+    with zipfile.ZipFile(path) as archive:
+        inside = [i for i in archive.infolist() if not i.filename.startswith("META-INF/")]
+        scores = [i for i in inside if i.filename.lower().endswith((".xml", ".musicxml"))]
+        container = next((i for i in archive.infolist() if i.filename == CONTAINER), None)
+        if container is not None:
+            described = _member(archive, container)
+            _check_xml(described)
+            roots = (e.get("full-path") for e in ElementTree.fromstring(described).iter())
+            named = next((name for name in roots if name), None)
+            scores = [i for i in scores if i.filename == named] or scores
+        if not scores:
+            raise UserError("no score in it: expected an archive with a .musicxml or .xml file")
+        return _member(archive, scores[0])
+
+
+def _member(archive: zipfile.ZipFile, found: zipfile.ZipInfo) -> bytes:
+    with archive.open(found) as file:
+        text = file.read(MOST_BYTES + 1)  # whatever it claims
+    if len(text) > MOST_BYTES or found.file_size > MOST_BYTES:
+        raise UserError(
+            f"{found.filename[:60]!r} in it has more than {MOST_BYTES:,} bytes when unpacked, more "
+            f"than a score has"
+        )
+    return text
+
+
+def _check_xml(text: bytes) -> None:
+    """Refuses what no score needs, and parsers suffer from: entities of its own, which may grow
+    without end or lie in other files, and elements nested without end."""
+    parser = expat.ParserCreate()
+    depth = 0
+
+    def declared(name: str, *rest: Any) -> None:
+        raise UserError(f"it declares an XML entity, {name!r}: expected a score without any")
+
+    def begin(name: str, attributes: Any) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > DEEPEST:
+            raise UserError(f"XML elements inside {DEEPEST} others: expected a score")
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser.EntityDeclHandler = declared
+    parser.StartElementHandler, parser.EndElementHandler = begin, end
+    parser.Parse(text, True)
 
 
 def _said(error: Exception) -> str:

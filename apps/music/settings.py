@@ -1,15 +1,16 @@
 """What a run's model works on, and how it is asked to draw. Imports TensorFlow only to ask."""
 
-import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from apps.music import keys
-from apps.music.pieces import Corpus, Piece
+from apps.music.config import Head
+from apps.music.pieces import KEYS, LONGEST_BAR, Corpus, Piece
 from apps.music.shape import Shape
 from common import runs
+from common.config import from_json
 from common.errors import UserError
 
 
@@ -44,10 +45,12 @@ class Settings:
     def read(cls, run: runs.Run) -> "Settings":
         """Raises UserError if the file is missing or of another form."""
         path = run.path / "music.json"
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(f"{path}: can't be read: {error}") from None
+        found = from_json(cls, runs.read_json(path), str(path))
+        if not (0 < found.resolution <= LONGEST_BAR and 0 < found.voices <= KEYS):
+            raise UserError(f"{path}: expected a resolution and voices above 0, as a run has")
+        if found.head not in get_args(Head) or len(found.keys) != keys.COUNT:
+            raise UserError(f"{path}: expected a head and keys as a run has")
+        return found
 
 
 def asked(piece: Piece, settings: Settings) -> dict[str, np.ndarray]:

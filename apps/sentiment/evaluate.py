@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
-from apps.sentiment.config import EvaluateConfig
+from apps.sentiment.config import EvaluateConfig, SentimentConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
@@ -17,13 +17,13 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
 
     finished = runs.to_evaluate("sentiment", config.run, config.dataset, config.data, config.out)
     start_tensorflow()
-    where, rows, names = labelled(config, runs.read_config(finished))
+    where, rows, names = labelled(config, runs.settings(finished, SentimentConfig))
 
     from apps.sentiment import metrics
     from apps.sentiment.predict import label
     from common import export
 
-    model = export.load(finished.export)
+    model = export.load(finished.export, "serving_default", "trajectory")
     classes, probabilities = label(model, rows, progress=True)
     scores = metrics.scores(probabilities, indices(names, classes, where))
     print(f"{where}: {len(rows):,} texts")
@@ -48,11 +48,11 @@ def labelled(
     from apps.sentiment import data, texts
 
     if config.data is not None:
-        table, rows, names = texts.read_labelled(
+        rows, names, cells = texts.read_labelled(
             config.data, config.text_column, config.label_column
         )
-        if "split" in table.columns:
-            test = texts.split_parts(config.data, table["split"].tolist()) == "test"
+        if cells is not None:
+            test = texts.split_parts(config.data, cells) == "test"
             rows = [row for row, keep in zip(rows, test, strict=True) if keep]
             names = [name for name, keep in zip(names, test, strict=True) if keep]
             if not rows:

@@ -32,7 +32,11 @@ def normalise(text: Any) -> Any:
 def make_vectorizer(size: int, texts: Sequence[str]) -> keras.layers.TextVectorization:
     """Words to numbers: the `size` most frequent words of `texts`, the training split's."""
     vectorizer = _vectorizer(max_tokens=size)
-    vectorizer.adapt(tf.data.Dataset.from_tensor_slices(list(texts)).batch(256))
+    batches = tf.data.Dataset.from_generator(  # from a tensor, all texts would be copied
+        lambda: (list(texts[i : i + 256]) for i in range(0, len(texts), 256)),
+        output_signature=tf.TensorSpec([None], tf.string),
+    )
+    vectorizer.adapt(batches)
     return vectorizer
 
 

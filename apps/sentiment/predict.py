@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.sentiment.config import PredictConfig
+from common import files
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
@@ -36,7 +37,7 @@ def run(config: PredictConfig) -> None:
         table = pd.DataFrame({"text": texts})
         for number, text in enumerate(texts, 1):
             check_length(text, f"text {number}")
-    model = export.load(finished.export)
+    model = export.load(finished.export, "serving_default", "trajectory")
     if config.explain:
         explain(model, texts, config.png)
         return
@@ -79,11 +80,9 @@ def stdin_lines() -> Iterator[str]:
     if sys.stdin is None or sys.stdin.isatty():
         raise UserError("no text: expected texts in quotes, --file, or lines on stdin")
     count = 0
-    for count, line in enumerate(sys.stdin.buffer, 1):
-        try:
-            yield line.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise UserError(f"stdin: line {count}: expected UTF-8 text, {error.reason}") from None
+    for _, line in files.decoded(sys.stdin.buffer, "stdin"):
+        count += 1
+        yield line
     if not count:
         raise UserError("stdin: no lines in it")
 

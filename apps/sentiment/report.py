@@ -7,10 +7,11 @@ import numpy as np
 
 from apps.sentiment.config import SentimentConfig
 from apps.sentiment.texts import Splits
-from common import export
+from common import export, files
 from common.cli import command
 from common.errors import UserError
 
+MOST_BYTES = 2**26  # of a vocabulary: millions of words
 CHECKED = 32  # texts that the exported model is asked again in a clean process
 
 
@@ -40,12 +41,19 @@ def vocabulary_of(run: Path) -> list[str]:
     Raises:
         UserError: if that run has none.
     """
+    path = run / "vocabulary.txt"
+    if not path.exists():
+        raise UserError(f"--init-from {run}: no vocabulary.txt in it, not a run's folder")
+    files.check(path, MOST_BYTES)
     try:
-        return (run / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]
-    except FileNotFoundError:
-        raise UserError(f"--init-from {run}: no vocabulary.txt in it, not a run's folder") from None
+        words = path.read_text(encoding="utf-8").split("\n")[:-1]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--init-from {run}: vocabulary.txt can't be read: {error}") from None
+    if words[:2] != ["", "[UNK]"]:
+        raise UserError(
+            f"{path}: expected a run's vocabulary: an empty line, [UNK], and a word a line"
+        )
+    return words
 
 
 def worst(splits: Splits, probabilities: np.ndarray, count: int = 10) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from common.data import SPLIT_NAMES, column, read_table, split_rows
+from common.data import SPLIT_NAMES, column, read_chunks, read_table, split_rows
 from common.errors import UserError
 
 LONGEST = 200_000  # characters in one text: above that it is a book, or a broken quote
@@ -86,20 +86,32 @@ def check_length(text: str, where: str) -> None:
 
 def read_labelled(
     path: Path, text_column: str, label_column: str
-) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """The user's table, its texts and its labels, none of them empty.
+) -> tuple[list[str], list[str], list[str] | None]:
+    """The texts of the user's table, their labels, none of them empty, and the cells of its column
+    ``split``, if it has one. Memory: of the texts themselves, and of no other column.
 
     Raises:
         UserError: as ``read_texts``, and for an empty text or label, naming its row.
     """
-    table, texts = read_texts(path, text_column)
-    labels = [label.strip() for label in column(table, label_column, path, "--label-column")]
+    texts: list[str] = []
+    labels: list[str] = []
+    parts: list[str] = []
+    same: dict[str, str] = {}  # each label and part stands in memory once
+    for chunk in read_chunks(path):
+        found = column(chunk, text_column, path, "--text-column")
+        for row, text in enumerate(found, len(texts) + 1):
+            check_length(text, f"{path}: row {row}")
+        texts += found
+        names = (label.strip() for label in column(chunk, label_column, path, "--label-column"))
+        labels += [same.setdefault(name, name) for name in names]
+        if "split" in chunk.columns:
+            parts += [same.setdefault(cell, cell) for cell in chunk["split"].tolist()]
     for kind, cells in (("text", texts), ("label", labels)):
-        empty = [row for row, cell in enumerate(cells, 1) if not cell.strip()]
+        empty = [row for row, cell in enumerate(cells, 1) if not cell or cell.isspace()]
         if empty:
             more = f" (and {len(empty) - 1:,} more rows)" if len(empty) > 1 else ""
             raise UserError(f"{path}: row {empty[0]}: the {kind} is empty{more}")
-    return table, texts, labels
+    return texts, labels, parts or None
 
 
 def split_file(path: Path, text_column: str, label_column: str) -> Splits:
@@ -110,7 +122,7 @@ def split_file(path: Path, text_column: str, label_column: str) -> Splits:
         UserError: as ``read_labelled``; for fewer than two classes, too few rows, or a class
             that the training part lacks.
     """
-    table, texts, names = read_labelled(path, text_column, label_column)
+    texts, names, cells = read_labelled(path, text_column, label_column)
     classes = sorted_classes(names)
     if len(classes) < 2:
         raise UserError(f"{path}: one class only ({classes[0]!r}); expected two or more")
@@ -123,13 +135,12 @@ def split_file(path: Path, text_column: str, label_column: str) -> Splits:
     number = {name: index for index, name in enumerate(classes)}
     indices = np.array([number[name] for name in names], np.int32)
     everything = Labelled(texts, indices)
-    if "split" in table.columns:
-        splits = _by_column(path, table["split"].tolist(), everything, classes)
+    if cells is not None:
+        splits = _by_column(path, cells, everything, classes)
     else:
         if len(names) < ROWS_AT_LEAST:
             raise UserError(f"{path}: {len(names)} rows; expected at least {ROWS_AT_LEAST}")
-        first = ~pd.Series(texts).str.strip().duplicated().to_numpy()
-        once = everything.rows(np.flatnonzero(first))
+        once = everything.rows(_first_of_each(texts))
         counts = np.bincount(once.labels, minlength=len(classes))
         if counts.min() < ROWS_OF_A_CLASS:
             rarest = int(counts.argmin())
@@ -144,6 +155,18 @@ def split_file(path: Path, text_column: str, label_column: str) -> Splits:
         names_lacking = ", ".join(repr(classes[i]) for i in sorted(lacking))
         raise UserError(f"{path}: no training row of class {names_lacking}")
     return splits
+
+
+def _first_of_each(texts: list[str]) -> np.ndarray:
+    """The rows of texts that, but for white space at their ends, stand in no row before."""
+    seen: set[str] = set()
+    rows = []
+    for row, text in enumerate(texts):
+        bare = text.strip()  # the very string, where there is nothing to strip
+        if bare not in seen:
+            seen.add(bare)
+            rows.append(row)
+    return np.array(rows)
 
 
 def sorted_classes(names: list[str]) -> tuple[str, ...]:
@@ -173,8 +196,8 @@ def _by_column(
     path: Path, cells: list[str], everything: Labelled, classes: tuple[str, ...]
 ) -> Splits:
     parts = split_parts(path, cells)
-    of_text = pd.DataFrame({"text": everything.texts, "part": parts}).drop_duplicates()
-    shared = int(of_text["text"].duplicated().sum())
+    pairs = set(zip(everything.texts, parts.tolist(), strict=True))
+    shared = len(pairs) - len(set(everything.texts))
     if shared:
         print(
             f"{path}: note: {shared:,} text(s) stand in more than one part; scores on them say "

@@ -21,6 +21,9 @@ from sklearn.utils.extmath import randomized_svd
 
 from apps.sentiment.model import UNKNOWN
 
+MOST_WORDS = 20_000_000
+"""Running words that are counted: IMDb's 6 million take 1 GB of memory."""
+
 
 def pmi_vectors(
     texts: Sequence[np.ndarray], words: int, width: int, *, window: int = 8, seed: int = 0
@@ -28,7 +31,7 @@ def pmi_vectors(
     """Word vectors of texts given as word numbers (of the training split, and no other).
 
     Args:
-        texts: arrays of word numbers.
+        texts: arrays of word numbers; of more than ``MOST_WORDS`` every so manieth text.
         words: how many there are, padding and unknown word included.
         width: of a vector. With fewer words than that the last columns are zero.
         window: how many words on each side count as near.
@@ -37,7 +40,8 @@ def pmi_vectors(
         ``[words, width]``, scaled to a deviation of 1 over all entries of words that occur;
         zero for those without company.
     """
-    counts = near_counts(texts, words, window)
+    step = max(1, round(sum(map(len, texts)) / MOST_WORDS))
+    counts = near_counts(texts[::step], words, window)
     total = np.asarray(counts.sum(axis=1)).ravel()
     context = total**0.75 / (total**0.75).sum()
     entries = counts.tocoo()

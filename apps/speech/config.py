@@ -46,6 +46,9 @@ class DataConfig:
     some hours of speech on."""
     strict: bool = False
     """Refuse the data for one recording that can't be used, instead of leaving it out."""
+    outside: bool = False
+    """Take recordings from wherever the manifest's paths, or links, lead to; else it is an error
+    if that is outside its folder."""
     longest: float = 20.0
     """Seconds; longer recordings are left out. Raise it where there is memory for it."""
     hours: float = 20.0
@@ -259,6 +262,8 @@ class EvaluateConfig(SearchConfig):
     """Column of the manifest with who speaks. Default: as in training."""
     strict: bool = False
     """Refuse the data for one recording that can't be used, instead of leaving it out."""
+    outside: bool = False
+    """Take recordings from wherever the manifest's paths, or links, lead to."""
     out: Path | None = None
     """Where to write the scores as JSON."""
     png: Path | None = None

@@ -2,10 +2,9 @@
 
 import sys
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.speech.config import DataConfig, EvaluateConfig
+from apps.speech.config import DataConfig, EvaluateConfig, SpeechConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
@@ -20,7 +19,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     finished = runs.to_evaluate("speech", config.run, config.dataset, config.data, config.out)
     if config.png is not None and not config.png.absolute().parent.is_dir():
         raise UserError(f"--png {config.png}: no such folder")
-    wanted = asked_for(config, runs.read_config(finished))
+    wanted = asked_for(config, runs.settings(finished, SpeechConfig))
     start_tensorflow()
 
     from apps.speech import data, metrics, plots, report
@@ -31,7 +30,9 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     from common.plots import save
 
     schema = schemas.read(finished)
-    transcriber = Transcriber(export.load(finished.export), schema, config)
+    transcriber = Transcriber(
+        export.load(finished.export, "serving_default", "hear"), schema, config
+    )
     if wanted.data is not None and config.data is None:  # what the run did not learn from
         corpus = data.load(wanted)
         utterances, skipped = corpus.test, list(corpus.skipped)
@@ -82,14 +83,14 @@ def how(config: EvaluateConfig, decoder: str) -> str:
 def asked_for(config: EvaluateConfig, trained: "Mapping[str, Any]") -> DataConfig:
     """Which recordings to score, and how they are read: as in training, unless flags say so."""
     values = {f.name: trained[f.name] for f in fields(DataConfig)}
-    values["data"] = Path(values["data"]) if values["data"] else None
     if config.dataset is not None:
         values |= {"dataset": config.dataset, "data": None}
     if config.data is not None:
         values["data"] = config.data
     for name in ("path_column", "text_column", "speaker_column"):
         values[name] = getattr(config, name) or values[name]
-    return DataConfig(**(values | {"strict": config.strict}))
+    outside = config.outside or (config.data is None and values["outside"])
+    return DataConfig(**(values | {"strict": config.strict, "outside": outside}))
 
 
 if __name__ == "__main__":

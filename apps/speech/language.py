@@ -19,10 +19,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from common import files
 from common.errors import UserError
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 IMPOSSIBLE = -99.0  # the decimal logarithm with which ARPA files say "never"
+MOST_BYTES = 2**29
+"""Of an ARPA file: each n-gram takes some eight times as much memory."""
+LONGEST_GRAM = 20
 Gram = tuple[str, ...]
 
 
@@ -126,19 +130,16 @@ def from_arpa(path: Path) -> NGrams:
     Raises:
         UserError: naming the line, for whatever is no such file.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can't be read as an ARPA file: {error}") from None
+    files.check(path, MOST_BYTES)
     log_p: dict[Gram, float] = {}
     backoff: dict[Gram, float] = {}
     size = 0
-    for number, line in enumerate(lines, 1):
+    for number, line in files.lines(path):
         text = line.strip()
         if text == "\\end\\":
             break
-        if text.startswith("\\") and text.endswith("-grams:") and text[1:-7].isdigit():
-            size = int(text[1:-7])
+        if text.startswith("\\") and text.endswith("-grams:"):
+            size = _size(text, f"{path}: line {number}")
         elif size and text:
             gram, found, weight = _row(text.split(), size, f"{path}: line {number}")
             log_p[gram] = found
@@ -149,6 +150,15 @@ def from_arpa(path: Path) -> NGrams:
     return NGrams(max(map(len, log_p)), log_p, backoff)
 
 
+def _size(heading: str, where: str) -> int:
+    size = heading[1:].removesuffix("-grams:")
+    if size not in map(str, range(1, LONGEST_GRAM + 1)):
+        raise UserError(
+            f"{where}: {heading[:60]!r}, expected \\1-grams: to \\{LONGEST_GRAM}-grams:"
+        )
+    return int(size)
+
+
 def _row(cells: Sequence[str], size: int, where: str) -> tuple[Gram, float, float | None]:
     wanted = f"expected a logarithm, {size} word(s) and perhaps a back-off weight"
     if len(cells) not in (size + 1, size + 2):
@@ -156,5 +166,7 @@ def _row(cells: Sequence[str], size: int, where: str) -> tuple[Gram, float, floa
     try:
         numbers = [float(cell) * math.log(10) for cell in (cells[0], *cells[size + 1 :])]
     except ValueError:
-        raise UserError(f"{where}: {' '.join(cells)!r}, {wanted}") from None
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise UserError(f"{where}: {' '.join(cells)[:60]!r}, {wanted}")
     return tuple(cells[1 : size + 1]), numbers[0], numbers[1] if len(numbers) > 1 else None

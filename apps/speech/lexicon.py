@@ -8,11 +8,14 @@ construction of Rabin & Scott 1959, done lazily).
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from common import files
 from common.errors import UserError
 
 Arc = tuple[int, str, int]
 """(state, word, next state) of an automaton over words."""
 START = 0
+MOST_BYTES = 2**25
+"""Of a file of words: two million of them."""
 
 
 class Lexicon:
@@ -93,14 +96,16 @@ def from_file(path: Path) -> Lexicon:
         UserError: if it can't be read, has no words, or has several in a line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--lexicon {path}: can't be read: {error}") from None
+        files.check(path, MOST_BYTES)
+    except UserError as error:
+        raise UserError(f"--lexicon {error}") from None
     words = []
-    for number, line in enumerate(lines, 1):
+    for number, line in files.lines(path):
         found = line.split()
         if len(found) > 1:
-            raise UserError(f"--lexicon {path}: line {number}: {line!r}, expected one word a line")
+            raise UserError(
+                f"--lexicon {path}: line {number}: {line[:60]!r}, expected one word a line"
+            )
         words += found
     if not words:
         raise UserError(f"--lexicon {path}: no words in it")

@@ -1,7 +1,7 @@
 """Recordings of one's own: a manifest of files and transcripts, or a folder in LJSpeech's form."""
 
-import csv
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,16 @@ from tqdm import tqdm
 from apps.speech.config import DataConfig
 from apps.speech.intake import Intake, worded
 from apps.speech.utterances import RATE, Utterance, int16
+from common import files
 from common.data import SPLIT_NAMES, column, read_table
 from common.errors import UserError
 
 LJSPEECH = "metadata.csv"
+LONGEST_LINE = 100_000  # bytes of its transcripts
+LONGEST = 3600  # seconds of one recording
+PIECE = 2**16  # samples of a channel that are read at a time
+RATES = 1_000, 768_000  # samples in a second
+MOST_CHANNELS = 64
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class Row:
     where: str
     """File and row, for messages."""
     path: Path
+    folder: Path
+    """That the path must not lead out of, unless ``--outside`` says that it may."""
     text: str
     speaker: str = ""
     split: str = ""
@@ -89,7 +97,7 @@ def rows_of(path: Path, config: DataConfig) -> list[Row]:
                 f"{where}: {config.split_column} is {split!r}, expected train, validation or test"
             )
         split = SPLIT_NAMES[split.lower()] if any(splits) else ""
-        rows.append(Row(where, path.parent / name, text, speaker, split))
+        rows.append(Row(where, path.parent / name, path.parent, text, speaker, split))
     _check_speakers(rows, path)
     return rows
 
@@ -111,20 +119,18 @@ def _ljspeech(folder: Path) -> list[Row]:
     listing = folder / LJSPEECH
     if not listing.is_file():
         raise UserError(f"{folder}: no {LJSPEECH} in it, expected a folder in LJSpeech's form")
-    try:
-        lines = listing.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{listing}: expected UTF-8 text: {error}") from None
     rows = []
-    for number, cells in enumerate(csv.reader(lines, delimiter="|", quoting=csv.QUOTE_NONE), 1):
-        if not cells:
+    for number, line in files.lines(listing, LONGEST_LINE):
+        if not line:
             continue
+        cells = line.split("|")
         if len(cells) not in (2, 3):
             raise UserError(
                 f"{listing}: line {number}: {len(cells)} cells, expected id|transcript or "
                 f"id|transcript|normalised transcript"
             )
-        rows.append(Row(f"{listing}: line {number}", _sound(folder / "wavs", cells[0]), cells[-1]))
+        sound = _sound(folder / "wavs", cells[0])
+        rows.append(Row(f"{listing}: line {number}", sound, folder, cells[-1]))
     if not rows:
         raise UserError(f"{listing}: the file is empty")
     return rows
@@ -134,12 +140,21 @@ def _sound(folder: Path, name: str) -> Path:
     """The file of that id, of whatever kind it is."""
     kinds = (".wav", ".flac", ".ogg")
     found = (folder / f"{name}{kind}" for kind in kinds)
-    return next((path for path in found if path.is_file()), folder / f"{name}.wav")
+    return next((path for path in found if os.path.isfile(path)), folder / f"{name}.wav")
 
 
 def read_row(row: Row, config: DataConfig, intake: Intake) -> Utterance | None:
-    """The recording of a row; None if it was left out."""
+    """The recording of a row; None if it was left out.
+
+    Raises:
+        UserError: if it is not in the manifest's folder; and as ``Intake.leave_out``.
+    """
     where = f"{row.where}: {row.path}"
+    if not config.outside and not files.inside(row.path, row.folder):
+        raise UserError(
+            f"{where}: it leads out of the folder {row.folder}; --outside takes recordings from "
+            f"anywhere"
+        )
     try:
         samples = read_sound(row.path)
     except UserError as error:
@@ -151,17 +166,48 @@ def read_row(row: Row, config: DataConfig, intake: Intake) -> Utterance | None:
 def read_sound(path: Path) -> np.ndarray:
     """A sound file (WAV, FLAC, OGG) of any rate; channels are averaged. ``[n]`` int16 at ``RATE``.
 
+    It is read and resampled piece by piece: what a header claims takes no memory, 230 MB an hour
+    of sound do.
+
     Raises:
-        UserError: if it is missing, is no sound, or has samples that are no numbers.
+        UserError: if it is missing, is no sound, lasts more than ``LONGEST``, has samples that are
+            no numbers, or more channels or another rate than sound has.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
+    files.check(path)
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+        with soundfile.SoundFile(path) as file:
+            _check_form(file, path)
+            parts = list(_parts(file, path))
+    except (soundfile.LibsndfileError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).rpartition(": ")[2].strip() or "not a sound file"
         raise UserError(f"{path}: can't be read as WAV, FLAC or OGG: {reason}") from None
-    if not np.isfinite(samples).all():
-        raise UserError(f"{path}: can't be read: samples that are no numbers")
-    mono = samples.mean(axis=1)
-    return int16(soxr.resample(mono, rate, RATE) if rate != RATE else mono)
+    return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+
+
+def _check_form(file: soundfile.SoundFile, path: Path) -> None:
+    lowest, highest = RATES
+    if not lowest <= file.samplerate <= highest:
+        raise UserError(
+            f"{path}: can't be read: {file.samplerate:,} samples a second, expected {lowest:,} to "
+            f"{highest:,}"
+        )
+    if file.channels > MOST_CHANNELS:
+        raise UserError(
+            f"{path}: can't be read: {file.channels} channels, expected at most {MOST_CHANNELS}"
+        )
+
+
+def _parts(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
+    """One piece ``[n]`` int16 at ``RATE`` after the other."""
+    rate, read = file.samplerate, 0
+    resampler = soxr.ResampleStream(rate, RATE, 1, dtype="float32") if rate != RATE else None
+    ended = False
+    while not ended:
+        samples = file.read(PIECE, dtype="float32", always_2d=True)
+        ended, read = len(samples) < PIECE, read + len(samples)
+        if not np.isfinite(samples).all():
+            raise UserError(f"{path}: can't be read: samples that are no numbers")
+        if read > LONGEST * rate:
+            raise UserError(f"{path}: can't be read: it lasts more than {LONGEST} s")
+        mono = samples.mean(axis=1)
+        yield int16(resampler.resample_chunk(mono, last=ended) if resampler else mono)

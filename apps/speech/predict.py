@@ -37,11 +37,13 @@ def run(config: PredictConfig) -> None:
     from common import export
     from common.plots import save
 
-    transcriber = Transcriber(export.load(finished.export), schema, config)
+    waveforms = [read_sound(path).astype("float32") / 32768 for path in config.files]
+    transcriber = Transcriber(
+        export.load(finished.export, "serving_default", "hear"), schema, config
+    )
     if config.live:
         live.follow(transcriber.model, schema, config.silence)
         return
-    waveforms = [read_sound(path).astype("float32") / 32768 for path in config.files]
     found = transcriber.transcribe(waveforms, progress=len(waveforms) > 1)
     for path, waveform, transcript in zip(config.files, waveforms, found, strict=True):
         words: Sequence[Word] = ()

@@ -1,9 +1,7 @@
 """What a finished run knows beside its weights; kept in schema.json. Imports no TensorFlow."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from apps.speech import language, lexicon
 from apps.speech.alphabet import Alphabet
@@ -13,10 +11,13 @@ from apps.speech.language import NGrams
 from apps.speech.lexicon import Lexicon
 from apps.speech.scoring import Scorer
 from apps.speech.utterances import RATE, Corpus
+from common import files
+from common.config import from_json
 from common.errors import UserError
 from common.runs import Run, read_json, write_json, write_text
 
 LANGUAGE = "language.arpa"
+SECONDS = 20.0  # of the processor for a grammar, which may say more than fits in memory
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,12 @@ class Schema:
         if name == "grammar":
             if self.grammar is None:
                 raise UserError("--lexicon grammar: the run's task has none; `words` may do")
-            return Lexicon(*self.grammar.arcs())
+            where = self.folder / "schema.json"
+            try:
+                with files.bounded(where, SECONDS):
+                    return Lexicon(*self.grammar.arcs())
+            except (ValueError, KeyError, RecursionError) as error:
+                raise UserError(f"{where}: grammar: can't be read: {error}") from None
         if name == "words":
             if not self.words:
                 raise UserError("--lexicon words: the run's task is open; expected a file of words")
@@ -98,21 +104,9 @@ def read(run: Run) -> Schema:
     Raises:
         UserError: if it is missing or can't be read.
     """
-    values = read_json(run.path / "schema.json")
-    return Schema(
-        run.path,
-        Alphabet.from_json(values["alphabet"]),
-        values["decoder"],
-        values["causal"],
-        values["ctc_weight"],
-        values["seconds_a_step"],
-        values["delay"],
-        tuple(values["words"]),
-        _grammar(values["grammar"]),
-    )
-
-
-def _grammar(value: Mapping[str, Any] | None) -> Grammar | None:
-    if value is None:
-        return None
-    return Grammar({name: tuple(ways) for name, ways in value["rules"].items()}, value["start"])
+    path = run.path / "schema.json"
+    found = read_json(path)
+    schema = from_json(Schema, {**found, "folder": str(run.path)}, str(path))
+    if not (schema.alphabet.symbols and schema.seconds_a_step > 0 and schema.delay >= 0):
+        raise UserError(f"{path}: expected an alphabet, seconds_a_step above 0 and a delay")
+    return schema

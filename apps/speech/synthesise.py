@@ -26,7 +26,7 @@ from tqdm import tqdm
 from apps.speech import voices
 from apps.speech.grammar import COMMANDS, DIGIT_WORDS, Grammar
 from apps.speech.utterances import RATE, int16
-from common import cli
+from common import cli, files
 from common.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -125,10 +125,10 @@ def phrases_of(config: SynthesiseConfig) -> Texts:
     """
     if config.phrases is not None:
         try:
-            lines = config.phrases.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--phrases {config.phrases}: can't be read: {error}") from None
-        found = [" ".join(line.split()) for line in lines if line.strip()]
+            lines = [" ".join(line.split()) for _, line in files.lines(config.phrases)]
+        except UserError as error:
+            raise UserError(f"--phrases {error}") from None
+        found = [line for line in lines if line]
         if not found:
             raise UserError(f"--phrases {config.phrases}: no phrases in it")
         return lambda split, random: found[random.integers(len(found))]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from apps.timeseries.calibration import residual_quantiles, widen, window_scale
-from apps.timeseries.panel import Cuts, Forecast, Panel, gather, origins
+from apps.timeseries.panel import Cuts, Forecast, Panel, gather, origins, scored
 from apps.timeseries.ridge import Point, ridge
 from apps.timeseries.shape import Shape
 from apps.timeseries.standardise import before, carried, moments
@@ -36,6 +36,7 @@ def forecasts(
         return window_scale(history, deviation[windows[:, 0], np.newaxis])
 
     validation = origins(panel, cuts, "validation", shape.history, shape.horizon)
+    validation = scored(validation, shape.horizon, len(panel.roles.targets))
     truth = gather(panel, validation, 0, shape.horizon, "target")
     scales = scale(validation), scale(test_origins)
     methods = {name: (point, point) for name, point in naive(panel, shape, mean).items()}

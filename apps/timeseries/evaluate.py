@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
-from apps.timeseries.config import EvaluateConfig
+from apps.timeseries.config import EvaluateConfig, TimeSeriesConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
@@ -27,25 +27,26 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
 
     from apps.timeseries import baselines, metrics, standardise, tables
     from apps.timeseries.comparison import compare
-    from apps.timeseries.panel import Forecast, origins
+    from apps.timeseries.panel import Forecast, origins, scored
     from apps.timeseries.predict import ask
     from apps.timeseries.schema import Schema
     from apps.timeseries.windows import truth_at
     from common import export
 
     schema = Schema.read(finished)
-    where, panel, cuts, past = labelled(config, runs.read_config(finished), schema)
+    where, panel, cuts, past = labelled(config, runs.settings(finished, TimeSeriesConfig), schema)
     schema.check(panel)
     print("\n".join(tables.describe(panel)))
     shape = schema.shape
     at = origins(panel, cuts, "test", shape.history, shape.horizon)[:: config.stride]
+    at = scored(at, shape.horizon, len(panel.roles.targets))
     if not len(at):
         raise UserError(
             f"{where}: no window of {shape.history} rows of history and {shape.horizon} rows "
             f"after them; its longest series has {max(map(len, panel.series)):,} rows"
         )
     truth = truth_at(panel, at, shape)
-    forecast = ask(export.load(finished.export), panel, at, shape, progress=True)
+    forecast = ask(export.load(finished.export, "serving_default"), panel, at, shape, progress=True)
     mean, _ = standardise.moments(
         [series.target for series in standardise.before(panel, past.validation)]
     )

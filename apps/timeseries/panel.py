@@ -10,6 +10,8 @@ from apps.timeseries.frequency import step_of
 from common.errors import UserError
 
 PARTS = ("train", "validation", "test")
+MOST_QUANTILES = 20_000_000
+"""Of one method's forecasts of a part: 80 MB. The packaged tables have 2 million."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,18 @@ def origins(panel: Panel, cuts: Cuts, part: str, history: int, horizon: int) -> 
         rows = rows[(before > 0) & (after > 0)]
         found.append(np.stack([np.full_like(rows, number), rows], axis=1))
     return np.concatenate(found) if found else np.zeros((0, 2), np.int64)
+
+
+def scored(origins: np.ndarray, horizon: int, targets: int) -> np.ndarray:
+    """All windows, or every so many of them: no more than can be forecast by several methods side
+    by side in memory (``MOST_QUANTILES``), and than a score needs.
+
+    Args:
+        origins: ``[windows, 2]``, as ``origins`` gives them.
+    """
+    return origins[
+        :: max(1, -(-origins.shape[0] * horizon * targets * len(LEVELS) // MOST_QUANTILES))
+    ]
 
 
 def gather(panel: Panel, origins: np.ndarray, begin: int, end: int, field: str) -> np.ndarray:

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from apps.timeseries.config import PredictConfig
+from apps.timeseries.config import PredictConfig, TimeSeriesConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
@@ -35,7 +35,7 @@ def run(config: PredictConfig) -> None:
     from common import export
     from common.plots import save
 
-    settings, schema = runs.read_config(finished), Schema.read(finished)
+    settings, schema = runs.settings(finished, TimeSeriesConfig), Schema.read(finished)
     like = schema.table(
         config.time_column or settings.get("time_column"),
         config.series_column or settings.get("series_column"),
@@ -43,7 +43,7 @@ def run(config: PredictConfig) -> None:
     panel = tables.to_panel(tables.read(config.data), str(config.data), like)
     panel, origins = recent.ready(panel, schema)
     print("\n".join(tables.describe(recent.history_of(panel, origins))), flush=True)
-    model = export.load(finished.export)
+    model = export.load(finished.export, "serving_default")
     forecast = ask(model, panel, origins, schema.shape)
     table = written(panel, origins, forecast)
     runs.write_whole(config.out, lambda neighbour: table.to_csv(neighbour, index=False))

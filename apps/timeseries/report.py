@@ -28,6 +28,12 @@ def begin(panel: Panel, shape: Shape, windows: Mapping[str, np.ndarray]) -> None
     print(f"\n{counts} windows to train, validate and test; season of {shape.season} rows")
 
 
+def fewer(part: str, windows: np.ndarray, kept: np.ndarray) -> None:
+    """Says how many windows of a large table's part are scored."""
+    if len(kept) < len(windows):
+        print(f"of {len(windows):,} windows of the {part} part {len(kept):,} are scored")
+
+
 def plan(config: TimeSeriesConfig, shape: Shape, epochs: int, steps: int, folder: Path) -> None:
     """Says what will be done."""
     networks = f"{config.members} networks, each of " if config.members > 1 else ""

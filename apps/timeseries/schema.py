@@ -1,17 +1,19 @@
 """What a run knows about the tables that it can forecast: its schema.json. Imports no
 TensorFlow."""
 
-import json
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from apps.timeseries.config import TableConfig
+from apps.timeseries.frequency import step_of
 from apps.timeseries.panel import Cuts, Panel, Roles
 from apps.timeseries.shape import Shape
+from common.config import from_json
 from common.errors import UserError
-from common.runs import Run, write_json
+from common.runs import Run, read_json, write_json
 
 NAME = "schema.json"
+LONGEST = 1_000_000
+"""Rows in a window: more than anybody trains on."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +44,23 @@ class Schema:
             UserError: if it is missing or can't be understood.
         """
         path = run.path / NAME
+        if not path.exists():
+            raise UserError(f"{run.path}: no {NAME} in it; expected a finished run")
+        schema = from_json(cls, read_json(path), str(path))
+        schema._check(str(path))
+        return schema
+
+    def _check(self, where: str) -> None:
+        """Raises UserError for what no training writes."""
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            return cls(
-                str(found["frequency"]),
-                Roles(**_tuples(found["roles"])),
-                tuple(found["series"]),
-                Cuts(**found["cuts"]),
-                Shape(**_tuples(found["shape"])),
-            )
-        except FileNotFoundError:
-            raise UserError(f"{run.path}: no {NAME} in it; expected a finished run") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(f"{path}: can't be read as a run's schema: {reason}") from None
+            step_of(self.frequency)
+        except (ValueError, TypeError, OverflowError):
+            raise UserError(f"{where}: frequency {self.frequency[:60]!r} is none") from None
+        lengths = [getattr(self.shape, name) for name in ("history", "horizon", "patch", "season")]
+        if not all(0 < rows <= LONGEST for rows in (*lengths, *self.shape.lags)):
+            raise UserError(f"{where}: shape: expected lengths of 1 to {LONGEST:,} rows")
+        if not self.roles.targets:
+            raise UserError(f"{where}: roles: expected a target at least")
 
     def table(self, time_column: str | None, series_column: str | None) -> TableConfig:
         """How a table with this run's columns is read."""
@@ -74,8 +79,3 @@ class Schema:
                 f"{panel.name}: rows of frequency {panel.frequency}; expected {self.frequency}, "
                 f"as the run was trained on"
             )
-
-
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists back to tuples."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

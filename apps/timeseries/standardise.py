@@ -1,11 +1,15 @@
 """Values that are missing, and units that differ: what the baselines do about them. Imports no
 TensorFlow."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from apps.timeseries.panel import Cuts, Panel, Series
+
+BLOCK = 65_536  # rows
 
 
 def carried(values: np.ndarray, fallback: np.ndarray | float) -> np.ndarray:
@@ -21,10 +25,10 @@ def carried(values: np.ndarray, fallback: np.ndarray | float) -> np.ndarray:
 
 
 def before(panel: Panel, end: int) -> list[Series]:
-    """Each series up to, and without, a second of the clock."""
+    """Each series up to, and without, a second of the clock; nothing is copied."""
     found = []
     for series in panel.series:
-        rows = series.seconds < end
+        rows = slice(int(np.searchsorted(series.seconds, end)))
         columns = {name: getattr(series, name)[rows] for name in ("target", "past", "future")}
         found.append(replace(series, seconds=series.seconds[rows], **columns))
     return found
@@ -33,20 +37,42 @@ def before(panel: Panel, end: int) -> list[Series]:
 def moments(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation ``[parts, columns]`` of parts ``[time, columns]``, NaN where missing;
     those of all parts together, or 0 and 1, where a part has nothing; a deviation is never 0."""
-    everything = np.concatenate(parts)
-    means, deviations = [], []
-    for values in [*parts, everything]:
-        known = np.isfinite(values)
-        count = np.maximum(known.sum(axis=0), 1)
-        mean = values.sum(axis=0, where=known, dtype=np.float64) / count
-        variance = ((values - mean) ** 2).sum(axis=0, where=known) / count
-        bare = ~known.any(axis=0)
-        means.append(np.where(bare, np.nan, mean))
-        deviations.append(np.where(bare | (variance == 0), np.nan, np.sqrt(variance)))
+    whole_mean, whole_deviation = together(parts)
+    means, deviations = zip(*(_known_moments([part]) for part in parts), strict=True)
     mean, deviation = np.stack(means), np.stack(deviations)
-    mean = np.where(np.isnan(mean), np.nan_to_num(mean[-1], nan=0.0), mean)
-    deviation = np.where(np.isnan(deviation), np.nan_to_num(deviation[-1], nan=1.0), deviation)
-    return mean[:-1], deviation[:-1]
+    mean = np.where(np.isnan(mean), whole_mean, mean)
+    return mean, np.where(np.isnan(deviation), whole_deviation, deviation)
+
+
+def together(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation ``[columns]`` of all parts as one; 0 and 1 where nothing is known, and 1
+    of a column that stands still."""
+    mean, deviation = _known_moments(parts)
+    return np.nan_to_num(mean, nan=0.0), np.nan_to_num(deviation, nan=1.0)
+
+
+def _known_moments(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """``[columns]`` each, NaN where nothing is known, and for a deviation of 0. Block by block:
+    float64 of everything would take twice the memory that the parts do."""
+
+    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for part in parts:
+            for begin in range(0, len(part), BLOCK):
+                values = part[begin : begin + BLOCK]
+                yield values, np.isfinite(values)
+
+    columns = parts[0].shape[1]
+    count, total, square = (np.zeros(columns) for _ in range(3))
+    for values, known in blocks():
+        count += known.sum(axis=0)
+        total += values.sum(axis=0, where=known, dtype=np.float64)
+    mean = total / np.maximum(count, 1)
+    for values, known in blocks():
+        square += ((values - mean) ** 2).sum(axis=0, where=known)
+    variance = square / np.maximum(count, 1)
+    bare = count == 0
+    deviation = np.where(bare | (variance == 0), np.nan, np.sqrt(variance))
+    return np.where(bare, np.nan, mean), deviation
 
 
 def standardised(panel: Panel, cuts: Cuts) -> Panel:
@@ -56,12 +82,20 @@ def standardised(panel: Panel, cuts: Cuts) -> Panel:
     mean, deviation = moments([series.target for series in known])
     columns = {}
     for field in ("past", "future"):
-        columns[field] = moments([np.concatenate([getattr(series, field) for series in known])])
+        columns[field] = together([getattr(series, field) for series in known])
     changed = []
     for number, series in enumerate(panel.series):
-        values = {"target": (series.target - mean[number]) / deviation[number]}
-        for field, (middle, spread) in columns.items():
-            values[field] = (getattr(series, field) - middle[0]) / spread[0]
-        typed = {name: array.astype(np.float32) for name, array in values.items()}
-        changed.append(replace(series, **typed))
+        by = {"target": (mean[number], deviation[number]), **columns}
+        values: dict[str, Any] = {
+            name: _by(getattr(series, name), *those) for name, those in by.items()
+        }
+        changed.append(replace(series, **values))
     return replace(panel, series=tuple(changed))
+
+
+def _by(values: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    found = np.empty(values.shape, np.float32)
+    for begin in range(0, len(values), BLOCK):
+        rows = slice(begin, begin + BLOCK)
+        found[rows] = (values[rows] - mean) / deviation
+    return found

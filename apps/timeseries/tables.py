@@ -1,65 +1,98 @@
 """Tables of one's own: read, checked, and laid on a regular grid of time."""
 
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from pyarrow import ArrowException
+from pyarrow.parquet import ParquetFile
 
 from apps.timeseries.config import TableConfig
 from apps.timeseries.frequency import frequency_of, grid
 from apps.timeseries.panel import Panel, Roles, Series
 from apps.timeseries.timestamps import (
+    Clock,
     Index,
     as_text,
     looks_like_time,
-    read_times,
     series_of,
     shown,
 )
-from common.data import read_table
+from common import files
+from common.data import read_chunks
 from common.errors import UserError
 
 MISSING = ("", "na", "n/a", "nan", "null", "none")
 """Cells, in small letters, that stand for a value nobody knows."""
 LARGEST = float(np.finfo(np.float32).max)
+BATCH = 65_536
+"""Rows of a .parquet file that are read at a time."""
 
 
-def read(path: Path) -> pd.DataFrame:
-    """A .csv or .tsv file as a table of strings, or a .parquet file as it is.
+def read(path: Path) -> Iterator[pd.DataFrame]:
+    """The rows of a .csv or .tsv file as tables of strings, or of a .parquet file as they are,
+    some at a time: memory does not grow with the file.
 
     Raises:
         UserError: for a missing or empty file, another suffix, what can't be read; see
-            ``common.data.read_table``.
+            ``common.data.read_chunks``.
     """
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
-        return read_table(path)
-    if suffix != ".parquet":
+        chunks = read_chunks(path)
+    elif suffix == ".parquet":
+        chunks = _parquet(path)
+    else:
         raise UserError(f"{path}: expected a .csv, .tsv or .parquet file")
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        table = pd.read_parquet(path)
-    except (ArrowException, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: can't be read as parquet: {reason}") from None
-    if not isinstance(table.index, pd.RangeIndex):
-        table = table.reset_index()  # pandas writes timestamps there
-    if table.empty:
+    return chain([next(chunks)], chunks)  # what is no table at all is said at once
+
+
+def _parquet(path: Path) -> Iterator[pd.DataFrame]:
+    files.check(path)
+    begin = 0
+    batches: Iterator[pd.DataFrame] | None = None
+    while True:
+        try:
+            with files.bounded(path):
+                batches = batches or _batches(path)
+                table = next(batches, None)
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:  # the parser fails in as many ways as files can be broken
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{path}: can't be read as parquet: {reason}") from None
+        if table is None:
+            break
+        table.index = pd.RangeIndex(begin, begin + len(table))
+        begin += len(table)
+        yield table
+    if not begin:
         raise UserError(f"{path}: no rows in it")
-    return table.rename(columns=str)
 
 
-def to_panel(table: pd.DataFrame, name: str, config: TableConfig) -> Panel:
+def _batches(path: Path) -> Iterator[pd.DataFrame]:
+    for batch in ParquetFile(path).iter_batches(BATCH):
+        table = batch.to_pandas()
+        if not isinstance(table.index, pd.RangeIndex):
+            table = table.reset_index()  # pandas writes timestamps there
+        if len(table):
+            yield table.rename(columns=str)
+
+
+def to_panel(table: pd.DataFrame | Iterable[pd.DataFrame], name: str, config: TableConfig) -> Panel:
     """A table's series on their grid; rows that it lacks become rows of NaN.
 
     The target may be missing in rows at the end whose future covariates are given, as when the
     future is handed over to be forecast, and anywhere else.
 
+    Memory: 8 bytes a number at the most (two float32) of the columns that have a role, and some
+    100 bytes a row; a column that has none takes nothing.
+
     Args:
-        table: columns of strings, numbers or datetimes; "", NA, N/A, NaN, null and None in any
+        table: whole, or in pieces one below the other, the first of which tells what a column
+            is. Columns of strings, numbers or datetimes; "", NA, N/A, NaN, null and None in any
             letters are missing values, true and false are 1 and 0.
         name: what errors call the table, and the panel's name.
         config: which column is what; empty where it is to be found out.
@@ -70,26 +103,41 @@ def to_panel(table: pd.DataFrame, name: str, config: TableConfig) -> Panel:
             read, is empty, twice, out of order, of another time zone or off the grid; for
             series of unequal frequencies; for a series, or a target, without any known value.
     """
-    time = config.time_column or _find_time(table, name, config)
-    roles = _roles(table, name, config, time)
-    seconds = read_times(_column(table, time, name, "--time-column"), name)
+    chunks = iter([table.reset_index(drop=True)] if isinstance(table, pd.DataFrame) else table)
+    first = next(chunks)
+    time = config.time_column or _find_time(first, name, config)
+    roles = _roles(first, name, config, time)
+    _column(first, time, name, "--time-column")
     columns = [*roles.targets, *roles.past, *roles.future]
-    values = np.stack(_numbers(table, columns, name), axis=1)
-    if config.series_column is None:
-        names = pd.Series(Path(name).stem, index=table.index)
-    else:
-        names = as_text(table[config.series_column])
-        if (names == "").any():
-            row = int((names == "").to_numpy().argmax()) + 1
-            raise UserError(
-                f"{name}: row {row}: {config.series_column!r} is empty; expected the "
-                f"name of a series"
-            )
+    clock = Clock(name)
+    parts: list[tuple[np.ndarray, np.ndarray, pd.Series]] = []
+    for chunk in chain([first], chunks):
+        seconds = clock.read(chunk[time])
+        values = np.stack(_numbers(chunk, columns, name), axis=1)
+        parts.append((seconds, values, _series_names(chunk, name, config)))
+    del first, chunk
+    seconds = np.concatenate([part[0] for part in parts])
+    names = pd.concat([part[2] for part in parts])
+    values = np.concatenate([part[1] for part in parts])
+    del parts
     rows = series_of(names, seconds, name)
     frequency = frequency_of(rows, config.frequency, name)
     series = tuple(_on_grid(index, values, roles, frequency, name) for index in rows)
     _check_known(series, roles, name)
     return Panel(name, series, roles, frequency)
+
+
+def _series_names(table: pd.DataFrame, where: str, config: TableConfig) -> pd.Series:
+    """Of each row; the file's own name where there is no such column."""
+    if config.series_column is None:
+        return pd.Series(Path(where).stem, index=table.index)
+    names = as_text(table[config.series_column])
+    if (names == "").any():
+        row = names.index[int((names == "").to_numpy().argmax())] + 1
+        raise UserError(
+            f"{where}: row {row}: {config.series_column!r} is empty; expected the name of a series"
+        )
+    return names
 
 
 def _on_grid(index: Index, values: np.ndarray, roles: Roles, frequency: str, where: str) -> Series:
@@ -207,16 +255,18 @@ def _mostly_numbers(cells: pd.Series) -> bool:
 
 
 def _numbers(table: pd.DataFrame, columns: list[str], where: str) -> list[np.ndarray]:
-    """For each column ``[rows]`` float32; the error is of the first row of them all."""
+    """For each column ``[rows]`` float32; the error is of the first row of them all, which the
+    index counts from 0."""
     found, first, message = [], len(table), ""
     for column in columns:
         values, bad = _to_numbers(table[column])
         bad |= np.abs(values) > LARGEST
         if bad.any() and bad.argmax() < first:
             first = int(bad.argmax())
+            cell = str(table[column].iloc[first])[:60]
             message = (
-                f"{where}: row {first + 1}: {str(table[column].iloc[first])[:60]!r} in column "
-                f"{column!r}: expected a finite number such as 3.5, or an empty cell"
+                f"{where}: row {table.index[first] + 1}: {cell!r} in column {column!r}: expected a "
+                f"finite number such as 3.5, or an empty cell"
             )
         found.append(values)
     if message:

@@ -55,35 +55,58 @@ def looks_like_time(cells: pd.Series) -> bool:
     return len(text) > 0 and bool(text.str.fullmatch(DATE_LIKE).mean() >= 0.5)
 
 
-def read_times(cells: pd.Series, where: str) -> np.ndarray:
-    """Timestamps as ``[rows]`` int64 seconds of the clock on the wall since 1970-01-01 00:00; a
-    time zone that all have is dropped.
+class Clock:
+    """Reads the timestamps of a table, piece by piece.
 
-    Raises:
-        UserError: for the first cell that is empty or no ISO 8601 timestamp, is no whole
-            second, or has another offset from UTC than the first, naming its row.
+    Args:
+        where: what errors call the table.
     """
-    if pd.api.types.is_datetime64_any_dtype(cells.dtype):
-        times, offsets = _from_datetimes(cells)
-        text = as_text(cells)
-    else:
-        text = as_text(cells)
-        times, offsets = _from_text(text)
-    _refuse_first(times.isna(), text, where)
-    seconds = times.to_numpy().astype("datetime64[s]")
-    broken = times.to_numpy() != seconds
-    if broken.any():
-        row = int(broken.argmax())
-        raise UserError(f"{where}: row {row + 1}: timestamp {text.iloc[row]!r}: expected seconds")
-    other = (offsets != offsets.iloc[0]).to_numpy()
-    if other.any():
-        row = int(other.argmax())
-        zones = [f"offset {offsets.iloc[r]}" if offsets.iloc[r] else "no zone" for r in (row, 0)]
-        raise UserError(
-            f"{where}: row {row + 1}: timestamp {text.iloc[row]!r} has {zones[0]}, row 1 has "
-            f"{zones[1]}: expected one time zone without summer time; convert them to UTC"
-        )
-    return seconds.astype(np.int64)
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self._zone: str | None = None
+
+    def read(self, cells: pd.Series) -> np.ndarray:
+        """Timestamps as ``[rows]`` int64 seconds of the clock on the wall since 1970-01-01 00:00;
+        a time zone that all have is dropped.
+
+        Args:
+            cells: of the next rows; its index counts them from 0.
+
+        Raises:
+            UserError: for the first cell that is empty or no ISO 8601 timestamp, is no whole
+                second, or has another offset from UTC than row 1, naming its row.
+        """
+        where = self.where
+        if pd.api.types.is_datetime64_any_dtype(cells.dtype):
+            times, offsets = _from_datetimes(cells)
+            text = as_text(cells)
+        else:
+            text = as_text(cells)
+            times, offsets = _from_text(text)
+        _refuse_first(times.isna(), text, where)
+        seconds = times.to_numpy().astype("datetime64[s]")
+        broken = times.to_numpy() != seconds
+        if broken.any():
+            row = int(broken.argmax())
+            raise UserError(
+                f"{where}: row {text.index[row] + 1}: timestamp {text.iloc[row]!r}: expected "
+                f"seconds"
+            )
+        if self._zone is None:
+            self._zone = str(offsets.iloc[0])
+        other = (offsets != self._zone).to_numpy()
+        if other.any():
+            row = int(other.argmax())
+            zones = [
+                f"offset {zone}" if zone else "no zone" for zone in (offsets.iloc[row], self._zone)
+            ]
+            raise UserError(
+                f"{where}: row {text.index[row] + 1}: timestamp {text.iloc[row]!r} has {zones[0]}, "
+                f"row 1 has {zones[1]}: expected one time zone without summer time; convert them "
+                f"to UTC"
+            )
+        return seconds.astype(np.int64)
 
 
 def _from_datetimes(cells: pd.Series) -> tuple[pd.Series, pd.Series]:
@@ -114,7 +137,7 @@ def _refuse_first(bad: pd.Series, text: pd.Series, where: str) -> None:
     if not bad.any():
         return
     row = int(bad.to_numpy().argmax())
-    cell = str(text.iloc[row])[:60]
+    cell, row = str(text.iloc[row])[:60], text.index[row]
     if cell in ("", "NaT"):
         raise UserError(f"{where}: row {row + 1}: the timestamp is empty; {EXPECTED}")
     hint = ""

@@ -37,7 +37,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         tables,
         windows,
     )
-    from apps.timeseries.panel import PARTS, cut, origins
+    from apps.timeseries.panel import PARTS, cut, origins, scored
     from apps.timeseries.schema import Schema
     from apps.timeseries.shape import shape_of
     from common import export, training
@@ -52,6 +52,10 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
     shape = shape_of(config, panel, cuts)
     found = {part: origins(panel, cuts, part, shape.history, shape.horizon) for part in PARTS}
     found["test"] = found["test"][:: config.stride]
+    for part in ("validation", "test"):
+        few = scored(found[part], shape.horizon, len(panel.roles.targets))
+        report.fewer(part, found[part], few)
+        found[part] = few
     statistics = windows.statistics(panel, cuts)
     deviation = statistics["target"][1]
     batches = {

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from apps.timeseries.panel import Cuts, Panel, gather
 from apps.timeseries.shape import Shape
-from apps.timeseries.standardise import before, moments
+from apps.timeseries.standardise import before, together
 
 Arrays = dict[str, np.ndarray]
 
@@ -39,9 +39,8 @@ def statistics(panel: Panel, cuts: Cuts) -> dict[str, tuple[np.ndarray, np.ndarr
     known = before(panel, cuts.train)
     found = {}
     for name in ("target", "past", "future"):
-        rows = [getattr(series, name) for series in known]
-        mean, deviation = moments([np.concatenate(rows)])
-        found[name] = (mean[0].astype(np.float32), deviation[0].astype(np.float32))
+        mean, deviation = together([getattr(series, name) for series in known])
+        found[name] = (mean.astype(np.float32), deviation.astype(np.float32))
     return found
 
 
