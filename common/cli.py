@@ -1,6 +1,7 @@
 """The command line: flags made from a dataclass, errors in one line. Imports no TensorFlow."""
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -10,10 +11,12 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
+from common import resuming, runs
 from common.errors import UserError
 
 Config = TypeVar("Config")
 Presets = Mapping[str, Mapping[str, Any]]
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(
@@ -22,13 +25,25 @@ def main(
     *,
     prog: str,
     presets: Presets | None = None,
+    app: str = "",
 ) -> NoReturn:
-    """Parses the command line into a `config_type`, runs it, and exits.
+    """Parses the command line into a `config_type`, runs it, and exits; a run that --resume names
+    and that has ended already is left alone.
 
     Exit codes: 0; 2 for what the user can mend, after one line on stderr; 130 after Ctrl-C.
+
+    Args:
+        app: the application whose runs the command trains.
     """
     try:
-        run(parse(config_type, sys.argv[1:], prog=prog, presets=presets))
+        config = parse(config_type, sys.argv[1:], prog=prog, presets=presets, app=app)
+        path = getattr(config, "resume", None)
+        if path is not None and runs.Run(path).is_finished:
+            print(f"{path}: this run is finished; there is nothing to resume")
+            sys.exit(0)
+        if path is not None:
+            resuming.refuse_other_data(path, config)
+        run(config)
     except UserError as error:
         print(f"{prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
@@ -38,6 +53,12 @@ def main(
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         sys.exit(130)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{prog}: error: {where}{error.strerror}; what is whole stays", file=sys.stderr)
+        sys.exit(2)
     sys.exit(0)
 
 
@@ -76,15 +97,20 @@ def parse(
     *,
     prog: str,
     presets: Presets | None = None,
+    app: str = "",
 ) -> Config:
-    """`argv` as a `config_type`. Flags win over the preset, the preset over the defaults.
+    """`argv` as a `config_type`. Flags win over the preset, the preset over the defaults. With
+    --resume the run's own configuration, which flags must not contradict.
 
     Raises:
-        UserError: in one line, for whatever tyro refuses.
+        UserError: in one line, for whatever tyro refuses, and for what can't be resumed.
         SystemExit: with code 0, after --help.
     """
     default = None
-    if presets:
+    resumed = _value_of("--resume", argv) if app else None
+    if resumed is not None:
+        default = resuming.configuration(app, config_type, Path(resumed))
+    elif presets:
         name = _value_of("--preset", argv)
         if name is not None and name not in presets:
             raise UserError(f"--preset {name}: expected one of {', '.join(presets)}")
@@ -95,11 +121,14 @@ def parse(
         with contextlib.redirect_stderr(said):
             if default is None:
                 return tyro.cli(config_type, args=argv, prog=prog)
-            return tyro.cli(config_type, args=argv, prog=prog, default=default)
+            config = tyro.cli(config_type, args=argv, prog=prog, default=default)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
         raise UserError(_first_message(said.getvalue())) from None
+    if resumed is not None:
+        resuming.refuse_changes(default, config)
+    return config
 
 
 def _value_of(flag: str, argv: Sequence[str]) -> str | None:
