@@ -9,7 +9,7 @@
         best.weights.h5     the best weights at that time: another name of the same file
         manifest.json       which training it is of; size and SHA-256 of each file above
       finished-history_1/   a training that has ended: its progress and its best weights
-      interrupted           a training was ended by Ctrl-C: the run is not finished
+      interrupted-history   a training was ended by Ctrl-C: the run is not finished
 
 What is equal after any number of kills: weights, history and metrics but for times, and what
 TensorBoard shows but for ``epoch/seconds``. That holds because the position, the variables and
@@ -104,7 +104,7 @@ class Checkpoints:
 
     @property
     def _interrupted(self) -> Path:
-        return self._folder / "interrupted"
+        return self._folder / f"interrupted-{self.training}"
 
     @property
     def _end(self) -> Path:
@@ -138,7 +138,11 @@ class Checkpoints:
 
     def save(self, progress: Progress, made: int) -> None:
         """Writes a checkpoint after `made` steps and removes old ones. On a full disk it says so,
-        the ones before stay, and training goes on."""
+        the ones before stay, and training goes on.
+
+        Raises:
+            OSError: if what TensorBoard is to show can't be written.
+        """
         if self.writes and self._written(self._folder / f"step-{made}", progress, self.variables):
             self._remove(keep=self.config.keep_checkpoints)
         self._saved = time.monotonic()
@@ -156,8 +160,8 @@ class Checkpoints:
     # Writing
 
     def _written(self, place: Path, progress: Progress, variables: Sequence[Any] | None) -> bool:
+        progress.events = self.board.sizes()
         try:
-            progress.events = self.board.sizes()
             runs.write_folder(place, lambda folder: self._fill(folder, progress, variables))
         except OSError as error:
             why = error.strerror or error

@@ -57,7 +57,8 @@ def main(
         if error.errno not in NO_ROOM:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"{prog}: error: {where}{error.strerror}; what is whole stays", file=sys.stderr)
+        said = f"{where}{os.strerror(error.errno)}; what was written whole stays"
+        print(f"{prog}: error: {said}", file=sys.stderr)
         sys.exit(2)
     sys.exit(0)
 

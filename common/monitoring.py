@@ -1,5 +1,7 @@
 """What TensorBoard is shown beyond losses: recurrent kernels, pictures, examples."""
 
+import contextlib
+import errno
 import functools
 import io
 import os
@@ -34,6 +36,16 @@ class Monitor:
     def _writer(self) -> tf.summary.SummaryWriter:
         return tf.summary.create_file_writer(str(self._folder))
 
+    @contextlib.contextmanager
+    def _writing(self, step: int) -> Iterator[None]:
+        """Raises OSError if there is no room."""
+        try:
+            with self._writer.as_default(step=step):
+                yield
+        except tf.errors.OpError as error:
+            why = " ".join(error.message.split())
+            raise OSError(errno.ENOSPC, f"events can't be written: {why}", self._folder) from None
+
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("events.out.tfevents.*"))
 
@@ -54,30 +66,27 @@ class Monitor:
         Raises:
             OSError: if there is no room for it.
         """
-        try:
-            self.flush()
-        except tf.errors.OpError as error:
-            raise OSError(error.message) from None
+        self.flush()
         for path in self._files():
             runs.sync(path)
         return {path.name: path.stat().st_size for path in self._files()}
 
     def scalars(self, values: dict[str, float], step: int, group: str) -> None:
-        with self._writer.as_default(step=step):
+        with self._writing(step):
             for name, value in values.items():
                 tf.summary.scalar(f"{group}/{name}", value)
 
     def figure(self, name: str, figure: Figure, step: int) -> None:
-        with self._writer.as_default(step=step):
+        with self._writing(step):
             tf.summary.image(name, tf.io.decode_png(_png(figure), 4)[tf.newaxis])
 
     def text(self, name: str, markdown: str, step: int) -> None:
-        with self._writer.as_default(step=step):
+        with self._writing(step):
             tf.summary.text(name, markdown)
 
     def audio(self, name: str, samples: np.ndarray, rate: int, step: int) -> None:
         """Sound to listen to: ``[samples]`` from -1 to 1, so many a second."""
-        with self._writer.as_default(step=step):
+        with self._writing(step):
             tf.summary.audio(name, samples[np.newaxis, :, np.newaxis].astype(np.float32), rate)
 
     def graph(self, function: tf.types.experimental.ConcreteFunction) -> None:
@@ -86,12 +95,13 @@ class Monitor:
         if self._before:
             self._graph = function
             return
-        with self._writer.as_default(step=0):
+        with self._writing(0):
             tf.summary.graph(function.graph)
 
     def flush(self) -> None:
         if "_writer" in vars(self):  # or nothing was written yet
-            self._writer.flush()
+            with self._writing(0):
+                self._writer.flush()
 
 
 def _png(figure: Figure) -> bytes:

@@ -111,7 +111,9 @@ def start(run: Run, app: str, config: object) -> None:
         run.path.mkdir(parents=True, exist_ok=True)
         if not run.config.exists():
             write_json(run.unfinished, {"versions": versions(), **fingerprints(config)})
-            write_json(run.config, {"app": app, **to_json(config)})
+            values = to_json(config)
+            values.pop("resume", None)  # how it was called, not what it is
+            write_json(run.config, {"app": app, **values})
         run.plots.mkdir(exist_ok=True)
         run.weights().parent.mkdir(exist_ok=True)
     except OSError as error:
@@ -126,7 +128,7 @@ def end(run: Run, result: Mapping[str, Any]) -> None:
     """Writes metrics.json; what only --resume needs is removed, unless Ctrl-C cut some training of
     the run short: then it can still be trained to its end."""
     write_json(run.metrics, result)
-    if any(run.path.rglob("checkpoints/interrupted")):
+    if any(run.path.rglob("checkpoints/interrupted-*")):
         print(f"interrupted: the same command with --resume {run.path} trains on")
         return
     run.unfinished.unlink(missing_ok=True)

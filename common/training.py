@@ -284,8 +284,8 @@ def fit(
     patience = trainer.config.patience or max(2, -(-epochs // 3))
     sign, interrupted = -1 if lower_is_better else 1, False
     flow = watch_flow(trainer, batches, now) if trainer.config.gradient_flow else None
-    bar = tqdm(total=epochs * batches.steps, desc=label, unit="batch", disable=None)
-    bar.update(now.epoch * batches.steps + now.batch)
+    done, total = now.epoch * batches.steps + now.batch, epochs * batches.steps
+    bar = tqdm(total=total, initial=done, desc=label, unit="batch", disable=None)
     try:
         while now.epoch < epochs and now.epoch - now.best_epoch < patience:
             row = run_epoch(trainer, batches, now, kept, board, bar, clock)

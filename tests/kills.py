@@ -32,20 +32,20 @@ from tests.commands import ROOT
 COMMON: list[object] = ["--checkpoint-minutes", 0.003, "--patience", 99]
 RECIPES: dict[str, list[object]] = {
     "sentiment": [
-        *("--units", 6, "--embedding", 8, "--members", 2, "--epochs", 6, "--batch-size", 4),
-        *("--pretrain-epochs", 2, "--word-dropout", 0.1),
+        *("--units", 6, "--embedding", 8, "--members", 2, "--epochs", 2, "--batch-size", 8),
+        *("--pretrain-epochs", 3, "--word-dropout", 0.1),
     ],
     "timeseries": [
-        *("--units", 6, "--members", 2, "--epochs", 4, "--batch-size", 16, "--horizon", 6),
+        *("--units", 6, "--members", 2, "--epochs", 2, "--batch-size", 16, "--horizon", 6),
         *("--history", 24, "--target", "sales", "--decoder", "autoregressive"),
         *("--teacher-forcing", 0.4),
     ],
     "music": [
-        *("--units", 8, "--density-units", 8, "--members", 2, "--epochs", 30, "--batch-size", 1),
+        *("--units", 8, "--density-units", 8, "--members", 2, "--epochs", 4, "--batch-size", 1),
     ],
     "speech": [
         *("--units", 8, "--width", 8, "--filters", 3, "--attention", 8, "--mels", 20),
-        *("--layers", 1, "--epochs", 12, "--short-first", 2, "--batch-size", 2),
+        *("--layers", 1, "--epochs", 4, "--short-first", 2, "--batch-size", 2),
     ],
     "gesture": [
         *("--units", 8, "--width", 8, "--layers", 1, "--epochs", 2, "--piece", 4),
@@ -71,11 +71,7 @@ def data_of(app: str, folder: Path) -> Path:
     if app == "speech":
         return speech_sounds.manifest(folder, speech_sounds.recordings(folder, 24))
     if app == "music":
-        random = np.random.default_rng(1)
-        for number in range(6):
-            piece = music_pieces.tune(random, key=38 + number)
-            music_pieces.write_midi(piece, folder / f"{number}.mid")
-        return folder
+        return music_pieces.write_rolls(folder / "rolls.npz")
     for subject in range(5):
         table = gesture_runs.movement(subject, seconds=20)
         gesture_runs.write(table, folder / f"stream_{subject}.csv")

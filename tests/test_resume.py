@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from common import checkpoints, training
 from common.config import TrainConfig
 from common.monitoring import Monitor
-from tests import toy_training
+from tests import kills, toy_training
+from tests.commands import child
 from tests.toy_training import CONFIG, recurrent_model
 
 FULL = dataclasses.replace(
@@ -144,3 +146,69 @@ def test_a_training_killed_again_and_again_ends_as_one_that_never_was(
     assert_equal(reference, resumed, folder, again)
     assert all(row["seconds"] > 0 for row in resumed[1].history)
     assert resumed[1].seconds >= resumed[1].history[-1]["seconds"]
+
+
+def test_ctrl_c_keeps_the_best_weights_and_can_be_gone_on_from(
+    whole: tuple[Path, Any], tmp_path: Path
+) -> None:
+    """Also a second time, after all that had ended."""
+    folder, reference = whole
+    again = tmp_path / "again"
+
+    def validate(step: int) -> dict[str, float]:
+        if step == 2 * STEPS:
+            raise KeyboardInterrupt
+        return scripted(step)
+
+    _, fitted = fit(again, validate=validate)
+    assert fitted.interrupted
+    assert fitted.best_epoch == 1
+    assert (again / "interrupted-history").is_file()
+    resumed = fit(again, seed=9)
+    assert not (again / "interrupted-history").exists()
+    assert_equal(reference, resumed, folder, again)
+
+    shown, rows = events(again), (again / "history.csv").read_text()
+    (again / "best.weights.h5").unlink()  # as a refit replaces it
+    ended = fit(again, seed=8, kill_at=1)
+    assert_equal(reference, ended, folder, again)
+    assert ended[1].seconds == resumed[1].seconds
+    assert (events(again), (again / "history.csv").read_text()) == (shown, rows)
+
+
+ON_TWO = """
+import sys
+from pathlib import Path
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tests import test_resume
+test_resume.resume_on_two(Path(sys.argv[1]))
+"""
+
+
+def resume_on_two(folder: Path) -> None:
+    config = dataclasses.replace(FULL, strategy="mirrored", gradient_flow=False, epochs=2)
+    reference = fit(folder / "whole", config)
+    killed(folder / "again", 4, 9, config=config)
+    resumed = fit(folder / "again", config, seed=9)
+    assert_equal(reference, resumed, folder / "whole", folder / "again")
+
+
+@pytest.mark.slow
+def test_a_training_on_two_devices_goes_on_too(tmp_path: Path) -> None:
+    answer = child("-c", ON_TWO, tmp_path)
+    assert answer.code == 0, answer.err[-2000:]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("app", list(kills.RECIPES))
+def test_a_run_of_an_application_killed_at_random_ends_as_one_that_never_was(
+    app: str, tmp_path: Path
+) -> None:
+    """KILLS: how often, 40 by default. KILLS_LOG: the folder of the log."""
+    log = Path(os.environ.get("KILLS_LOG", tmp_path / "log"))
+    killer = kills.Killer(app, tmp_path / "runs", log)
+    killer.run(int(os.environ.get("KILLS", 40)))
+    assert not killer.unequal, (log / f"{app}.jsonl").read_text()
