@@ -7,20 +7,23 @@ time, after a random number of new checkpoints, or after a training of the run h
 resumed and killed again until it comes to its end, and so on until it was killed often enough.
 Every end is compared with that of a run that was left alone: SHA-256 of the weights, of metrics
 and history without times, and what TensorBoard shows. A line of JSON for each kill and each end
-goes to FOLDER/APP.jsonl.
+goes to FOLDER/APP.jsonl. With --fork the processes are forked off one that has imported
+TensorFlow and the application, and nothing more: that saves some seconds of each.
 """
 
 import argparse
 import csv
 import hashlib
 import json
+import multiprocessing
 import os
+import runpy
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,7 +89,7 @@ class Killer:
     folder: Path
     log: Path
     seed: int = 0
-    more: Sequence[object] = ()
+    fork: bool = False
     kills: int = 0
     ends: int = 0
     unequal: list[str] = field(default_factory=list)
@@ -129,46 +132,77 @@ class Killer:
     def _process(self, run: Path, way: str | None) -> dict[str, Any] | None:
         """Starts the run, or resumes it, and kills it in a way, if any. Returns where it was; None
         if it came to its end."""
-        words = ["--data", self.data, "--run-dir", run, *RECIPES[self.app], *COMMON, *self.more]
+        words = ["--data", self.data, "--run-dir", run, *RECIPES[self.app], *COMMON]
         if (run / "config.json").exists():
             words = ["--resume", run]
         else:
             shutil.rmtree(run, ignore_errors=True)
         before, seen = marks(run), set[str]()
-        end = time.monotonic() + self._patience(way)
+        most = float(self.random.uniform(0, 2 * STARTED)) if way == "time" else 20 * STARTED
         count = int(self.random.integers(1, 12)) if way == "checkpoints" else 1
         linger = float(self.random.uniform(0, 8 if way == "ended" else 0.3))
-        command = [sys.executable, "-m", f"apps.{self.app}.train", *map(str, words)]
-        with tempfile.TemporaryFile() as said:
-            process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
-            try:
-                while process.poll() is None and way is not None:
-                    seen |= marks(run) - before
-                    new = [mark for mark in seen if way != "ended" or mark.startswith("finished")]
-                    if time.monotonic() > end or (way != "time" and len(new) >= count):
-                        time.sleep(linger)
-                        break
-                    time.sleep(0.01)
-                if way is not None:
-                    process.kill()
-                process.wait(timeout=1800)
-            finally:
+        said = self.folder / "said.txt"
+        process = self._started(list(map(str, words)), said)
+        try:
+            while process.is_alive() and way is not None:
+                seen |= marks(run) - before
+                new = [mark for mark in seen if way != "ended" or mark.startswith("finished")]
+                if work(process.pid) > most or (way != "time" and len(new) >= count):
+                    time.sleep(linger)
+                    break
+                time.sleep(0.01)
+            if way is not None:
                 process.kill()
-            said.seek(0)
-            lines = said.read().decode(errors="replace").splitlines()
-        if process.returncode == 0:
+            process.join()
+        finally:
+            process.kill()
+        lines = said.read_text(errors="replace").splitlines()
+        if process.exitcode == 0:
             return None
-        if process.returncode != -9:
-            raise AssertionError("\n".join([f"{command} ended with {process.returncode}", *lines]))
+        if process.exitcode != -signal.SIGKILL:
+            raise AssertionError("\n".join([f"{words} ended with {process.exitcode}", *lines]))
         resumed = [line for line in lines if "goes on at" in line or "trained already" in line]
         return {"resumed_at": resumed, "said_last": lines[-1:], "left": sorted(marks(run))}
 
-    def _patience(self, way: str | None) -> float:
-        return float(self.random.uniform(0, 2 * STARTED)) if way == "time" else 20 * STARTED
+    def _started(self, words: list[str], said: Path) -> Any:
+        """The application's train.py in a process of its own, its output in `said`."""
+        kind = "forkserver" if self.fork else "spawn"
+        context = multiprocessing.get_context(kind)
+        if self.fork:
+            context.set_forkserver_preload(list(preloaded(self.app)))
+        process = context.Process(target=train, args=(f"apps.{self.app}.train", words, said))
+        process.start()
+        return process
 
     def _write(self, **line: Any) -> None:
         with (self.log / f"{self.app}.jsonl").open("a") as log:
             log.write(json.dumps({"app": self.app, **line}) + "\n")
+
+
+def train(module: str, words: list[str], said: Path) -> None:
+    """``python -m module words``, with its output in a file: all that a child process does."""
+    with said.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = [module, *words]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def preloaded(app: str) -> Iterator[str]:
+    """Modules that a training imports."""
+    yield from ("tensorflow", "keras", "tensorflow_datasets", "sklearn.linear_model")
+    for path in sorted([*ROOT.glob("common/*.py"), *ROOT.glob(f"apps/{app}/*.py")]):
+        if path.stem not in ("__init__", "train", "predict", "evaluate", "live", "synthesise"):
+            yield ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def work(process: int) -> float:
+    """Seconds of CPU that a process has had; waiting does not count, however busy the machine."""
+    try:
+        words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def marks(run: Path) -> set[str]:
@@ -225,12 +259,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=40, help="of each application")
     parser.add_argument("--log", type=Path, default=Path("runs/kills"), help="folder of the log")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--fork", action="store_true", help="import once, fork each process off")
     asked = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     bad = 0
     for app in asked.apps:
         with tempfile.TemporaryDirectory(prefix=f"kills-{app}-") as folder:
-            killer = Killer(app, Path(folder), asked.log, asked.seed)
+            killer = Killer(app, Path(folder), asked.log, asked.seed, asked.fork)
             killer.run(asked.kills)
         bad += len(killer.unequal)
         said = "all equal" if not killer.unequal else f"UNEQUAL: {killer.unequal}"

@@ -3,6 +3,10 @@
 import csv
 import dataclasses
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +19,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from common import checkpoints, training
 from common.config import TrainConfig
 from common.monitoring import Monitor
-from tests import kills, toy_training
-from tests.commands import child
+from tests import kills, sentiment_runs, toy_training
+from tests.commands import ROOT, child, command, refusal
 from tests.toy_training import CONFIG, recurrent_model
 
 FULL = dataclasses.replace(
@@ -176,6 +180,52 @@ def test_ctrl_c_keeps_the_best_weights_and_can_be_gone_on_from(
     assert (events(again), (again / "history.csv").read_text()) == (shown, rows)
 
 
+def test_nothing_that_a_step_changes_is_left_out() -> None:
+    """Also of an optimiser inside another, which scales losses of half precision."""
+    config = dataclasses.replace(FULL, precision="mixed_float16")
+    training.set_up(config)
+    made = toy_training.trainer(config, recurrent_model(dropout=0.4))
+    saved = {id(variable) for variable in made.variables}
+    optimizer = made.optimizer
+    assert optimizer.inner_optimizer.variables
+    seeds = [v for v in made.model.variables if "seed" in v.path]
+    assert len(seeds) == 1
+    for variable in (*made.model.weights, *seeds, *optimizer.variables):
+        assert id(variable.value) in saved
+    for variable in (*optimizer.inner_optimizer.variables, optimizer.dynamic_scale):
+        assert id(variable.value) in saved
+    assert {id(average) for average in made.averages} <= saved
+
+
+APP = "apps.sentiment.train"
+
+
+def test_an_application_killed_from_outside_ends_as_one_that_never_was(tmp_path: Path) -> None:
+    data, whole, again = sentiment_runs.moods(tmp_path / "data.csv"), tmp_path / "a", tmp_path / "b"
+    words = [*sentiment_runs.SMALL, "--word-dropout", 0.1, "--checkpoint-minutes", 1e-9]
+    sentiment_runs.train(data, whole, *words[len(sentiment_runs.SMALL) :])
+    asked = [*words, "--data", data, "--run-dir", again]
+    process = subprocess.Popen(
+        [sys.executable, "-m", APP, *map(str, asked)], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    try:
+        while not (again / "checkpoints" / "step-3").is_dir() and process.poll() is None:
+            time.sleep(0.01)
+    finally:
+        process.kill()
+    assert process.wait() == -signal.SIGKILL
+    changed = command(APP, "--resume", again, "--units", 7)
+    assert "units differs: the run has 6, asked was 7" in refusal(changed)
+    answer = command(APP, "--resume", again)
+    assert answer.code == 0, answer.err
+    assert "goes on at batch" in answer.out
+    assert kills.outcome(again) == kills.outcome(whole)
+    assert not (again / "unfinished.json").exists()
+    answer = command(APP, "--resume", again)
+    assert (answer.code, len(answer.out.splitlines())) == (0, 1)
+    assert "this run is finished" in answer.out
+
+
 ON_TWO = """
 import sys
 from pathlib import Path
@@ -207,8 +257,8 @@ def test_a_training_on_two_devices_goes_on_too(tmp_path: Path) -> None:
 def test_a_run_of_an_application_killed_at_random_ends_as_one_that_never_was(
     app: str, tmp_path: Path
 ) -> None:
-    """KILLS: how often, 40 by default. KILLS_LOG: the folder of the log."""
+    """KILLS: how often, 40 by default. KILLS_LOG: the folder of the log. KILLS_FORK: see there."""
     log = Path(os.environ.get("KILLS_LOG", tmp_path / "log"))
-    killer = kills.Killer(app, tmp_path / "runs", log)
+    killer = kills.Killer(app, tmp_path / "runs", log, fork="KILLS_FORK" in os.environ)
     killer.run(int(os.environ.get("KILLS", 40)))
     assert not killer.unequal, (log / f"{app}.jsonl").read_text()

@@ -58,6 +58,7 @@ def test_batches_from_the_middle_on_are_those_of_the_whole_epoch(made: Any) -> N
     assert not list(batches.epoch(1, batches.steps))
 
 
+@pytest.mark.slow
 def test_a_step_depends_on_the_variables_and_its_batch_alone(made: Any) -> None:
     """Also on its second time, with other steps in between: whatever kept a state of its own
     (``tf.random``, say) would show."""
