@@ -167,6 +167,7 @@ class Checkpoints:
             why = error.strerror or error
             tqdm.write(f"{place}: checkpoint not written: {why}; training goes on", sys.stderr)
             return False
+        self._damaged.discard(place)  # in whose place this one is
         return True
 
     def _fill(self, folder: Path, progress: Progress, variables: Sequence[Any] | None) -> None:
@@ -185,11 +186,21 @@ class Checkpoints:
         (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
     def _remove(self, keep: int) -> None:
-        """All checkpoints but the newest `keep`, and the damaged ones."""
-        places = steps_in(self._folder)
-        whole = [place for place in places if place not in self._damaged]
-        for place in set(places) - set(whole[len(whole) - min(keep, len(whole)) :]):
+        """All checkpoints of this training but the newest `keep`, and those found damaged."""
+        own = [place for place in steps_in(self._folder) if self._owns(place)]
+        for place in {*own[: max(0, len(own) - keep)], *self._damaged}:
             runs.remove(place)
+
+    def _owns(self, place: Path) -> bool:
+        if place in self._damaged:
+            return False
+        try:
+            return bool(self._manifest(place)["training"] == self.training)
+        except DAMAGE:
+            return False
+
+    def _manifest(self, place: Path) -> Any:
+        return json.loads((place / "manifest.json").read_text(encoding="utf-8"))
 
     # Reading
 
@@ -197,7 +208,7 @@ class Checkpoints:
         """What stands in a folder; None, after a line on stderr, if it is damaged; None if it is
         another training's."""
         try:
-            manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
+            manifest = self._manifest(place)
             if manifest["training"] != self.training:
                 return None
             check(place, manifest["files"])

@@ -76,6 +76,12 @@ def test_another_training_of_the_run_has_its_own(tmp_path: Path) -> None:
     write(tmp_path, 5, training="history_1")
     assert made(tmp_path).newest()[1] is None
     assert made(tmp_path, "history_1").newest()[1] == tmp_path / "step-5"
+    kept = write(tmp_path, 1, 2, 3)
+    assert names(tmp_path) == {"step-2", "step-3", "step-5"}
+    kept.finish(Progress(best_epoch=1))
+    assert names(tmp_path) == {"finished-history", "step-5"}
+    assert made(tmp_path).finished() is not None
+    assert made(tmp_path, "history_1").newest()[1] == tmp_path / "step-5"
 
 
 def test_a_training_that_has_ended_leaves_its_end_alone(tmp_path: Path) -> None:
@@ -217,6 +223,23 @@ def test_a_damaged_one_is_named_and_the_one_before_is_taken(
     assert not (tmp_path / "exploded").exists()
     fresh.save(progress, 3)  # a damaged one does not count among those that are kept
     assert names(tmp_path / "run") == {"step-3"}
+    fresh.save(progress, 4)
+    assert names(tmp_path / "run") == {"step-4"}
+
+
+def test_a_damaged_one_is_replaced_when_training_comes_there_again(tmp_path: Path) -> None:
+    write(tmp_path, 3, 4).finish(Progress(best_epoch=1))
+    write(tmp_path, 3, 4)
+    for place in (tmp_path / "step-4", tmp_path / "finished-history"):
+        (place / "progress.json").write_text("{")
+    fresh = made(tmp_path)
+    assert fresh.finished() is None
+    progress, _ = fresh.newest()
+    fresh.save(progress, 4)
+    assert names(tmp_path) == {"step-3", "step-4"}
+    fresh.finish(progress)
+    assert names(tmp_path) == {"finished-history"}
+    assert made(tmp_path).finished() is not None
 
 
 def test_where_all_are_damaged_it_starts_anew(tmp_path: Path) -> None:
