@@ -57,7 +57,7 @@ def refuse_other_data(path: Path, config: object) -> None:
     if not run.unfinished.is_file():
         raise UserError(f"--resume {path}: no {run.unfinished.name} in it: it can't be resumed")
     before = runs.read_json(run.unfinished)
-    for name, found in fingerprints(config).items():
+    for name, found in fingerprints(config, path).items():
         if before.get(name) != found:
             where = getattr(config, name)
             raise UserError(

@@ -110,7 +110,7 @@ def start(run: Run, app: str, config: object) -> None:
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         if not run.config.exists():
-            write_json(run.unfinished, {"versions": versions(), **fingerprints(config)})
+            write_json(run.unfinished, {"versions": versions(), **fingerprints(config, run.path)})
             values = to_json(config)
             values.pop("resume", None)  # how it was called, not what it is
             write_json(run.config, {"app": app, **values})

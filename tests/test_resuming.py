@@ -207,3 +207,7 @@ def test_a_folder_of_data_is_known_by_names_and_contents(tmp_path: Path) -> None
     (folder / "deep" / "b.csv").write_text("3")
     assert len({first, second, fingerprint(folder), "missing"}) == 4
     assert fingerprint(tmp_path / "nowhere") == "missing"
+    before = fingerprint(folder, folder / "runs" / "mine")
+    runs.start(runs.Run(folder / "runs" / "mine"), "toy", ToyConfig())
+    assert fingerprint(folder, folder / "runs" / "mine") == before
+    assert fingerprint(folder) != before
