@@ -13,7 +13,8 @@ MUSIC_RUN := runs/bench/music
 SPEECH_RUN := runs/bench/speech
 
 .PHONY: help install lint test test-slow sentiment timeseries music speech gesture gesture-folds \
-  board bench bench-recurrence bench-timeseries bench-gesture bench-music bench-speech clean
+  board bench bench-recurrence bench-timeseries bench-gesture bench-music bench-speech \
+  bench-checkpoints kill-test clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -53,6 +54,9 @@ test: .venv/.dev ## the tests, without the slow ones
 test-slow: .venv/.dev ## the slow tests
 	$(BIN)/python -m pytest -m slow
 
+kill-test: .venv/.dev ## kill each app's training 40 times and compare its end; ARGS="--kills 5 music"
+	$(BIN)/python -m tests.kills $(ARGS)
+
 sentiment: .venv/.app ## train, score and export on IMDb; ARGS="--preset best" for more
 	$(BIN)/python -m apps.sentiment.train $(ARGS)
 
@@ -74,7 +78,7 @@ gesture-folds: .venv/.app ## the same for all five folds: every subject is teste
 board: .venv/.app ## TensorBoard on runs/
 	$(BIN)/tensorboard --logdir runs
 
-bench: bench-recurrence bench-timeseries bench-gesture bench-music bench-speech ## every benchmark
+bench: bench-recurrence bench-timeseries bench-gesture bench-music bench-speech bench-checkpoints ## every benchmark
 
 bench-recurrence: .venv/.bench ## the recurrence beside Keras, PyTorch and bare matrix products
 	$(BIN)/python -m benchmarks.recurrence $(ARGS)
@@ -102,6 +106,9 @@ bench-speech: .venv/.bench $(SPEECH_RUN)/metrics.json ## speed, beside PocketSph
 
 runs/bench/speech/metrics.json: | .venv/.speech
 	$(BIN)/python -m apps.speech.train --causal --run-dir $(@D)
+
+bench-checkpoints: .venv/.speech ## what share of a training its checkpoints take
+	$(BIN)/python -m benchmarks.checkpoints $(ARGS)
 
 clean: ## remove .venv and what tools left; runs/ stays
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

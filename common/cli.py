@@ -11,12 +11,14 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
+from common import resuming, runs
 from common.errors import UserError
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_OURS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS),  # it may not be read, or written
     *(errno.ENAMETOOLONG, errno.ELOOP),
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *NO_ROOM,
 )
 """What the system refuses: no fault of the code."""
 LONGEST_MESSAGE = 2_000
@@ -31,13 +33,25 @@ def main(
     *,
     prog: str,
     presets: Presets | None = None,
+    app: str = "",
 ) -> NoReturn:
-    """Parses the command line into a `config_type`, runs it, and exits.
+    """Parses the command line into a `config_type`, runs it, and exits; a run that --resume names
+    and that has ended already is left alone.
 
     Exit codes: 0; 2 for what the user can mend, after one line on stderr; 130 after Ctrl-C.
+
+    Args:
+        app: the application whose runs the command trains.
     """
     try:
-        run(parse(config_type, sys.argv[1:], prog=prog, presets=presets))
+        config = parse(config_type, sys.argv[1:], prog=prog, presets=presets, app=app)
+        path = getattr(config, "resume", None)
+        if path is not None and runs.Run(path).is_finished:
+            print(f"{path}: this run is finished; there is nothing to resume")
+            sys.exit(0)
+        if path is not None:
+            resuming.refuse_other_data(path, config)
+        run(config)
     except UserError as error:
         print(f"{prog}: error: {one_line(str(error))}", file=sys.stderr)
         sys.exit(2)
@@ -48,7 +62,9 @@ def main(
         if error.errno not in NOT_OURS:
             raise
         where = "" if error.filename is None else f"{error.filename}: "
-        print(f"{prog}: error: {one_line(where + str(error.strerror))}", file=sys.stderr)
+        whole = "; what was written whole stays" if error.errno in NO_ROOM else ""
+        said = one_line(f"{where}{os.strerror(error.errno)}{whole}")
+        print(f"{prog}: error: {said}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
@@ -100,15 +116,20 @@ def parse(
     *,
     prog: str,
     presets: Presets | None = None,
+    app: str = "",
 ) -> Config:
-    """`argv` as a `config_type`. Flags win over the preset, the preset over the defaults.
+    """`argv` as a `config_type`. Flags win over the preset, the preset over the defaults. With
+    --resume the run's own configuration, which flags must not contradict.
 
     Raises:
-        UserError: in one line, for whatever tyro refuses.
+        UserError: in one line, for whatever tyro refuses, and for what can't be resumed.
         SystemExit: with code 0, after --help.
     """
     default = None
-    if presets:
+    resumed = _value_of("--resume", argv) if app else None
+    if resumed is not None:
+        default = resuming.configuration(app, config_type, Path(resumed))
+    elif presets:
         name = _value_of("--preset", argv)
         if name is not None and name not in presets:
             raise UserError(f"--preset {name}: expected one of {', '.join(presets)}")
@@ -119,11 +140,14 @@ def parse(
         with contextlib.redirect_stderr(said):
             if default is None:
                 return tyro.cli(config_type, args=argv, prog=prog)
-            return tyro.cli(config_type, args=argv, prog=prog, default=default)
+            config = tyro.cli(config_type, args=argv, prog=prog, default=default)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
         raise UserError(_first_message(said.getvalue())) from None
+    if resumed is not None:
+        resuming.refuse_changes(default, config)
+    return config
 
 
 def _value_of(flag: str, argv: Sequence[str]) -> str | None:

@@ -22,6 +22,15 @@ class TrainConfig:
 
     run_dir: Path | None = None
     """Folder of this run; new, or empty. Default: runs/APP/TIME."""
+    resume: Path | None = None
+    """A run that was killed or interrupted: it goes on, with its own configuration, to the end that
+    it would have had."""
+    checkpoint_minutes: float = 5.0
+    """At most so many minutes are lost when a run is killed: a checkpoint is written as often, and
+    at every end of an epoch; 0: only there. Lower it where machines are taken away."""
+    keep_checkpoints: int = 2
+    """So many checkpoints are kept, in case the newest is damaged; each takes four times the
+    weights' place on disk. All go when the run ends."""
     data: Path | None = None
     """Your own data instead of a named dataset; see the application's README."""
     init_from: Path | None = None
@@ -64,12 +73,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         positive = ("units", "layers", "epochs", "patience", "batch_size", "learning_rate")
         shares = ("warmup", "average")
-        for name in positive:
+        for name in (*positive, "keep_checkpoints"):
             value = getattr(self, name)
             self.require(name, value is None or value > 0, "above 0")
         for name in shares:
             self.require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
-        for name in ("weight_decay", "clip_norm", "truncate", "seed"):
+        for name in ("weight_decay", "clip_norm", "truncate", "seed", "checkpoint_minutes"):
             self.require(name, getattr(self, name) >= 0, "at least 0")
 
     def require(self, name: str, holds: bool, expected: str) -> None:
@@ -101,16 +110,20 @@ _WORDS = {
 }
 
 
-def from_json(wanted: type[Type], found: Any, where: str, *, exact: bool = False) -> Type:
+def from_json(
+    wanted: type[Type], found: Any, where: str, *, exact: bool = False, finite: bool = True
+) -> Type:
     """A dataclass out of what JSON holds, as ``to_json`` or ``dataclasses.asdict`` wrote it.
 
     A field that is missing has its default. The values are values: none of them is imported,
     called or evaluated.
 
     Args:
-        wanted: a dataclass of bool, int, float, str, Path, Literal, tuples, dicts, dataclasses.
+        wanted: a dataclass of bool, int, float, str, Path, Literal, tuples, lists, dicts,
+            dataclasses.
         where: what errors call the place.
         exact: refuses a field that `wanted` does not know, instead of passing over it.
+        finite: refuses NaN and infinity, which JSON proper does not have, Python's does.
 
     Raises:
         UserError: naming the field, for one without a default that is missing, and for a value of
@@ -126,7 +139,7 @@ def from_json(wanted: type[Type], found: Any, where: str, *, exact: bool = False
     for field in fields(wanted):  # type: ignore[arg-type]
         if field.name in found:
             place = f"{where}: {field.name}"
-            values[field.name] = _value(hints[field.name], found[field.name], place)
+            values[field.name] = _value(hints[field.name], found[field.name], place, finite)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise UserError(f"{where}: no {field.name!r} in it")
     try:
@@ -135,27 +148,28 @@ def from_json(wanted: type[Type], found: Any, where: str, *, exact: bool = False
         raise UserError(f"{where}: {error}") from None
 
 
-def _value(hint: Any, found: Any, where: str) -> Any:
+def _value(hint: Any, found: Any, where: str, finite: bool) -> Any:
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return _value(parts[0], found, where)
+        return _value(parts[0], found, where, finite)
     if origin in (Union, types.UnionType):
         if found is None and type(None) in parts:
             return None
-        return _value(next(part for part in parts if part is not type(None)), found, where)
+        some = next(part for part in parts if part is not type(None))
+        return _value(some, found, where, finite)
     if dataclasses.is_dataclass(hint):
-        return from_json(hint, found, where)  # type: ignore[arg-type]
-    if origin is tuple and isinstance(found, list):
-        each = parts[:1] * len(found) if parts[1:] == (...,) else parts
+        return from_json(hint, found, where, finite=finite)  # type: ignore[arg-type]
+    if origin in (tuple, list) and isinstance(found, list):
+        each = parts[:1] * len(found) if origin is list or parts[1:] == (...,) else parts
         if len(each) == len(found):
-            return tuple(_value(h, v, where) for h, v in zip(each, found, strict=True))
+            return origin(_value(h, v, where, finite) for h, v in zip(each, found, strict=True))
     elif origin in (dict, Mapping) and isinstance(found, dict):
-        return {key: _value(parts[1], value, where) for key, value in found.items()}
+        return {key: _value(parts[1], value, where, finite) for key, value in found.items()}
     elif origin is Literal:
         if isinstance(found, str | int) and found in parts:
             return found
         raise UserError(f"{where}: expected {' or '.join(parts)}, found {_shown(found)}")
-    elif _is(hint, found):
+    elif _is(hint, found) or (hint is float and not finite and isinstance(found, float)):
         return hint(found) if hint in (float, Path) else found
     expected = _WORDS.get(hint, "an object" if origin in (dict, Mapping) else "a list")
     if origin is tuple and parts[1:] != (...,):

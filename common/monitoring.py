@@ -1,6 +1,10 @@
 """What TensorBoard is shown beyond losses: recurrent kernels, pictures, examples."""
 
+import contextlib
+import errno
+import functools
 import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,41 +14,94 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
+from common import runs
 from common.cells import LinearCell
 from common.layers import Recurrent, watch_states
 
 
 class Monitor:
-    """Writes event files for TensorBoard into `folder`."""
+    """Writes event files for TensorBoard into `folder`.
+
+    A run that goes on from a checkpoint has a file for each process that it went through:
+    ``go_on`` cuts those before this one to what they held at the checkpoint, so that no step is
+    missing or there twice.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._writer = tf.summary.create_file_writer(str(folder))
+        self._folder = folder
+        self._before = self._files()
+        self._graph: Any = None
+
+    @functools.cached_property
+    def _writer(self) -> tf.summary.SummaryWriter:
+        return tf.summary.create_file_writer(str(self._folder))
+
+    @contextlib.contextmanager
+    def _writing(self, step: int) -> Iterator[None]:
+        """Raises OSError if there is no room."""
+        try:
+            with self._writer.as_default(step=step):
+                yield
+        except tf.errors.OpError as error:
+            why = " ".join(error.message.split())
+            raise OSError(errno.ENOSPC, f"events can't be written: {why}", self._folder) from None
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("events.out.tfevents.*"))
+
+    def go_on(self, sizes: dict[str, int]) -> None:
+        """Cuts the files of processes before this one to `sizes`, and removes the others."""
+        for path in self._before:
+            if path.name not in sizes or path.is_symlink():
+                path.unlink()
+            elif path.stat().st_size > sizes[path.name]:
+                os.truncate(path, sizes[path.name])
+        self._before = [path for path in self._before if path.exists()]
+        if self._graph is not None and not self._before:
+            self.graph(self._graph)
+
+    def sizes(self) -> dict[str, int]:
+        """Name and size of each file, with all that was written so far on the disk.
+
+        Raises:
+            OSError: if there is no room for it.
+        """
+        self.flush()
+        for path in self._files():
+            runs.sync(path)
+        return {path.name: path.stat().st_size for path in self._files()}
 
     def scalars(self, values: dict[str, float], step: int, group: str) -> None:
-        with self._writer.as_default(step=step):
+        with self._writing(step):
             for name, value in values.items():
                 tf.summary.scalar(f"{group}/{name}", value)
 
     def figure(self, name: str, figure: Figure, step: int) -> None:
-        with self._writer.as_default(step=step):
+        with self._writing(step):
             tf.summary.image(name, tf.io.decode_png(_png(figure), 4)[tf.newaxis])
 
     def text(self, name: str, markdown: str, step: int) -> None:
-        with self._writer.as_default(step=step):
+        with self._writing(step):
             tf.summary.text(name, markdown)
 
     def audio(self, name: str, samples: np.ndarray, rate: int, step: int) -> None:
         """Sound to listen to: ``[samples]`` from -1 to 1, so many a second."""
-        with self._writer.as_default(step=step):
+        with self._writing(step):
             tf.summary.audio(name, samples[np.newaxis, :, np.newaxis].astype(np.float32), rate)
 
     def graph(self, function: tf.types.experimental.ConcreteFunction) -> None:
-        """The graph of a traced function, in the form that the Graphs tab can draw."""
-        with self._writer.as_default(step=0):
+        """The graph of a traced function, in the form that the Graphs tab can draw; where a process
+        before this one has drawn it, ``go_on`` will know."""
+        if self._before:
+            self._graph = function
+            return
+        with self._writing(0):
             tf.summary.graph(function.graph)
 
     def flush(self) -> None:
-        self._writer.flush()
+        if "_writer" in vars(self):  # or nothing was written yet
+            with self._writing(0):
+                self._writer.flush()
 
 
 def _png(figure: Figure) -> bytes:
@@ -94,15 +151,21 @@ class GradientFlow:
         objective: (inputs, targets) -> losses ``[batch]`` and metrics, as the trainer has it.
         inputs: of the fixed batch.
         targets: of the fixed batch.
+        history: what was recorded already, in another process.
     """
 
     def __init__(
-        self, model: keras.Model, objective: Callable[..., Any], inputs: Any, targets: Any
+        self,
+        model: keras.Model,
+        objective: Callable[..., Any],
+        inputs: Any,
+        targets: Any,
+        history: dict[str, np.ndarray] | None = None,
     ) -> None:
         self._seeds = [v for v in model.variables if all(v is not w for w in model.weights)]
         self._batch = (inputs, targets)
         self._norms = tf.function(_norms_of(objective))
-        self._history: dict[str, list[np.ndarray]] = {}
+        self._history = {name: list(rows) for name, rows in (history or {}).items()}
 
     def record(self) -> None:
         """Adds a row for the model as it is now."""

@@ -1,15 +1,16 @@
 """A run's folder: what was asked for, what came out, and where each of them stands.
 
-    config.json    all that is needed to run again
-    metrics.json   the scores, the baselines' scores, versions
-    history.csv    a row an epoch
-    plots/         pictures
-    checkpoints/   weights
-    tensorboard/   event files
-    export/1/      the SavedModel
+    config.json      all that is needed to run again
+    unfinished.json  there until the run has ended: what its data was, to resume it
+    metrics.json     the scores, the baselines' scores, versions
+    history.csv      a row an epoch
+    plots/           pictures
+    checkpoints/     the best weights; until the end, where to go on from (``common.checkpoints``)
+    tensorboard/     event files
+    export/1/        the SavedModel
 
-Every file is written whole or not at all: to a neighbour first, then renamed. Imports no
-TensorFlow.
+Every file is written whole or not at all: to a hidden neighbour first, which is forced to the
+disk, then renamed. Imports no TensorFlow.
 """
 
 import datetime
@@ -17,7 +18,9 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import secrets
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -26,6 +29,7 @@ from typing import Any
 from common import files
 from common.config import from_json, to_json
 from common.errors import UserError
+from common.fingerprints import fingerprints
 
 MOST_BYTES = 2**26
 """Of a JSON file in a run's folder."""
@@ -42,8 +46,17 @@ class Run:
         return self.path / "config.json"
 
     @property
+    def unfinished(self) -> Path:
+        return self.path / "unfinished.json"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.json"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it was written to the end, and not cut short by Ctrl-C."""
+        return self.metrics.is_file() and not self.unfinished.exists()
 
     def history(self, member: int = 0) -> Path:
         """A row an epoch; one file for each network of an ensemble."""
@@ -70,12 +83,15 @@ def _number(member: int) -> str:
     return f"_{member}" if member else ""
 
 
-def planned(app: str, run_dir: Path | None) -> Run:
-    """The run that will be written to `run_dir`, or to runs/APP/TIME; nothing is made yet.
+def planned(app: str, run_dir: Path | None, resume: Path | None = None) -> Run:
+    """The run that will be written to `run_dir`, or to runs/APP/TIME, and nothing is made yet; or
+    the one that goes on in `resume` (``common.resuming``).
 
     Raises:
         UserError: if something else is there already.
     """
+    if resume is not None:
+        return Run(resume)
     if run_dir is None:
         now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         run_dir = Path("runs") / app / now
@@ -89,17 +105,40 @@ def planned(app: str, run_dir: Path | None) -> Run:
 
 
 def start(run: Run, app: str, config: object) -> None:
-    """Makes the folder and writes config.json.
+    """Makes the folder and writes config.json; of a run that is resumed, sweeps away what it was
+    writing when it was killed.
 
     Raises:
         UserError: if the folder can't be made.
     """
     try:
-        run.plots.mkdir(parents=True, exist_ok=True)
+        run.path.mkdir(parents=True, exist_ok=True)
+        if not run.config.exists():
+            write_json(run.unfinished, {"versions": versions(), **fingerprints(config, run.path)})
+            values = to_json(config)
+            values.pop("resume", None)  # how it was called, not what it is
+            write_json(run.config, {"app": app, **values})
+        run.plots.mkdir(exist_ok=True)
         run.weights().parent.mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"--run-dir {run.path}: can't be made: {error.strerror}") from None
-    write_json(run.config, {"app": app, **to_json(config)})
+    for folder in (run.path, run.plots, run.weights().parent, run.export.parent):
+        for left in folder.glob(".*"):
+            if re.match(r"\.[0-9a-f]{8}\.|\.writing-", left.name):
+                remove(left)
+
+
+def end(run: Run, result: Mapping[str, Any]) -> None:
+    """Writes metrics.json; what only --resume needs is removed, unless Ctrl-C cut some training of
+    the run short: then it can still be trained to its end."""
+    write_json(run.metrics, result)
+    if any(run.path.rglob("checkpoints/interrupted-*")):
+        print(f"interrupted: the same command with --resume {run.path} trains on")
+        return
+    run.unfinished.unlink(missing_ok=True)
+    for kind in ("step-*", "finished-*"):
+        for place in run.weights().parent.glob(kind):
+            remove(place)
 
 
 def finished(app: str, path: Path) -> Run:
@@ -180,9 +219,44 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     neighbour = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
         write(neighbour)
+        sync(neighbour)
         os.replace(neighbour, path)
+        sync(path.parent)
     finally:
         neighbour.unlink(missing_ok=True)
+
+
+def write_folder(path: Path, write: Callable[[Path], None]) -> None:
+    """The same of a folder; one that is there already is replaced."""
+    neighbour = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    try:
+        neighbour.mkdir()
+        write(neighbour)
+        for file in neighbour.iterdir():
+            sync(file)
+        sync(neighbour)
+        remove(path)
+        os.replace(neighbour, path)
+        sync(path.parent)
+    finally:
+        remove(neighbour)
+
+
+def sync(path: Path) -> None:
+    """Forces a file, or the names in a folder, to the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def remove(place: Path) -> None:
+    """A file, or a folder of ours with all in it; of a symbolic link the link alone."""
+    if place.is_symlink() or not place.is_dir():
+        place.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,8 +2,10 @@
 
 Keras's ``fit`` can't return to a place inside an epoch and fails with several workers, so the
 loop is written out. Everything that it changes is a variable of the model, of the optimiser
-or of ``Trainer``, and the order of the batches is a function of the epoch
-(``common.data.SequenceBatches``): whatever stands in between can be saved and gone on from.
+or of ``Trainer``, or stands in ``Progress``, and the order of the batches is a function of the
+epoch (``common.data.SequenceBatches``): what there is between two batches can be saved and gone
+on from, with the very same weights in the end (``common.checkpoints``). Randomness inside a step
+therefore comes from a ``keras.random.SeedGenerator`` of the model, never from ``tf.random``.
 """
 
 import contextlib
@@ -23,6 +25,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from common import plots, runs
+from common.checkpoints import Checkpoints, Progress
 from common.config import TrainConfig
 from common.errors import UserError
 from common.monitoring import GradientFlow, Monitor, spectral_radii
@@ -138,6 +141,18 @@ class Trainer:
         )
 
     @property
+    def variables(self) -> list[tf.Variable]:
+        """All that a step depends on and changes: of the model (seeds of dropout included) and of
+        the optimiser, and the running averages."""
+        averages = [average for average in self.averages if average is not None]
+        return [v.value for v in (*self.model.variables, *self.optimizer.variables)] + averages
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process is the one that writes files."""
+        return True
+
+    @property
     def made(self) -> int:
         """Optimiser steps made so far."""
         return int(self.optimizer.iterations.numpy())
@@ -217,6 +232,11 @@ class Fitted:
     gradient_flow: dict[str, np.ndarray]
     """Layer -> ``[times recorded, time]``; empty unless the configuration asks for it."""
 
+    @classmethod
+    def of(cls, now: Progress, interrupted: bool = False) -> "Fitted":
+        """What is left where a training stands."""
+        return cls(now.rows, now.seconds, now.best_epoch, interrupted, now.flow)
+
 
 def fit(
     trainer: Trainer,
@@ -235,6 +255,11 @@ def fit(
     the configuration's patience (a third of `epochs` if it names none), or until Ctrl-C; the
     model ends with the best weights.
 
+    What was trained already, by a process that was killed, is not trained again: a training that
+    has ended gives what it gave then, and one that has not goes on from its newest checkpoint.
+    Both are found beside `weights`, under the name of `history`, which no other training of the
+    run may have.
+
     Args:
         validate: called after every epoch; its scores are logged. None, where all data are
             trained on: every epoch is then better than the one before.
@@ -244,79 +269,106 @@ def fit(
         history: CSV file of a row an epoch.
         label: what the progress bar is called.
     """
-    started = time.perf_counter()
+    kept = Checkpoints(
+        history.stem, weights, trainer.variables, board, trainer.config, trainer.chief
+    )
+    ended = kept.finished()
+    if ended is not None:
+        tqdm.write(f"{label}: trained already")
+        write_history(ended.rows, history)
+        trainer.model.load_weights(weights)
+        return Fitted.of(ended)
+    now, place = kept.newest()
+    if place is not None:
+        tqdm.write(f"{label}: goes on at batch {now.batch + 1} of epoch {now.epoch + 1} ({place})")
+    clock = time.perf_counter() - now.seconds
     patience = trainer.config.patience or max(2, -(-epochs // 3))
-    rows: list[dict[str, float]] = []
-    sign = -1 if lower_is_better else 1
-    best, best_epoch, interrupted = -float("inf"), 0, False
-    flow = watch_flow(trainer, batches) if trainer.config.gradient_flow else None
-    bar = tqdm(total=epochs * batches.steps, desc=label, unit="batch", disable=None)
+    sign, interrupted = -1 if lower_is_better else 1, False
+    flow = watch_flow(trainer, batches, now) if trainer.config.gradient_flow else None
+    done, total = now.epoch * batches.steps + now.batch, epochs * batches.steps
+    bar = tqdm(total=total, initial=done, desc=label, unit="batch", disable=None)
     try:
-        for epoch in range(epochs):
-            row = run_epoch(trainer, batches, epoch, board, bar)
+        while now.epoch < epochs and now.epoch - now.best_epoch < patience:
+            row = run_epoch(trainer, batches, now, kept, board, bar, clock)
             with trainer.averaged():
                 scores = validate(trainer.made) if validate else {}
-                score = sign * scores[monitor] if validate else epoch
-                if score > best:
+                score = sign * scores[monitor] if validate else now.epoch
+                if score > now.best:
                     runs.write_whole(weights, lambda path: trainer.model.save_weights(path))
-                    best, best_epoch = score, epoch + 1  # now, should Ctrl-C come
-            row = {"epoch": epoch + 1, **row, **{f"val_{k}": v for k, v in scores.items()}}
-            row["seconds"] = time.perf_counter() - started
-            rows.append(row)
-            log_epoch(trainer, rows, history, board)
+                    now.best, now.best_epoch = float(score), now.epoch + 1  # should Ctrl-C come
+            row |= {f"val_{name}": float(value) for name, value in scores.items()}
+            now.seconds = time.perf_counter() - clock
+            now.rows.append({"epoch": now.epoch + 1, **row, "seconds": now.seconds})
+            log_epoch(trainer, now.rows, history, board)
             if flow is not None:
                 flow.record()
-                board.figure("gradient_flow", plots.gradient_flow(flow.history), trainer.made)
-            tqdm.write(describe(row, epochs, "*" if best_epoch == epoch + 1 else ""))
-            if epoch + 1 - best_epoch >= patience:
-                tqdm.write(f"{label}: no better {monitor} for {epoch + 1 - best_epoch} epochs")
-                break
+                now.flow = flow.history
+                board.figure("gradient_flow", plots.gradient_flow(now.flow), trainer.made)
+            now.epoch, now.batch, now.totals = now.epoch + 1, 0, {}
+            tqdm.write(describe(now.rows[-1], epochs, "*" if now.best_epoch == now.epoch else ""))
+            kept.save(now, trainer.made)
+        if now.epoch < epochs:
+            tqdm.write(f"{label}: no better {monitor} for {now.epoch - now.best_epoch} epochs")
     except KeyboardInterrupt:
         interrupted = True
+        kept.interrupt()
         tqdm.write(f"{label}: interrupted; going on with the best weights so far")
     finally:
         bar.close()
         board.flush()
-    if best_epoch:
-        trainer.model.load_weights(weights)
-    else:
+    if not now.best_epoch:
         with trainer.averaged():
             runs.write_whole(weights, lambda path: trainer.model.save_weights(path))
-        trainer.model.load_weights(weights)
-    seconds = time.perf_counter() - started
-    return Fitted(rows, seconds, best_epoch, interrupted, flow.history if flow else {})
+    trainer.model.load_weights(weights)
+    now.seconds = time.perf_counter() - clock
+    if not interrupted:
+        kept.finish(now)
+    return Fitted.of(now, interrupted)
 
 
-def watch_flow(trainer: Trainer, batches: Batches) -> GradientFlow:
-    """The gradient flow on the first batch of the first epoch, recorded once, before training."""
+def watch_flow(trainer: Trainer, batches: Batches, now: Progress) -> GradientFlow:
+    """The gradient flow on the first batch of the first epoch, recorded once before training."""
     inputs, targets = next(iter(batches.epoch(0)))
-    flow = GradientFlow(trainer.model, trainer.objective, inputs, targets)
-    flow.record()
+    flow = GradientFlow(trainer.model, trainer.objective, inputs, targets, now.flow)
+    if not now.flow:
+        flow.record()
+        now.flow = flow.history
     return flow
 
 
 def run_epoch(
-    trainer: Trainer, batches: Batches, epoch: int, board: Monitor, bar: tqdm
+    trainer: Trainer,
+    batches: Batches,
+    now: Progress,
+    kept: Checkpoints,
+    board: Monitor,
+    bar: tqdm,
+    clock: float,
 ) -> dict[str, float]:
-    """One pass. Returns means over its examples."""
-    dataset = trainer.strategy.experimental_distribute_dataset(batches.epoch(epoch))
-    iterator = iter(dataset)
-    totals: dict[str, tf.Tensor] = {}
-    for number in range(batches.steps):
+    """One pass, or the rest of it. Returns means over its examples."""
+    epoch = batches.epoch(now.epoch, now.batch)
+    iterator = iter(trainer.strategy.experimental_distribute_dataset(epoch))
+    totals: dict[str, Any] = dict(now.totals)
+    for number in range(now.batch, batches.steps):
         sums = trainer.step(iterator)
         norm = sums.pop("gradient_norm")
         totals = {name: totals.get(name, 0.0) + value for name, value in sums.items()}
         bar.update()
         if number % 20 == 0:  # reading a value waits for the device: not at every step
             loss = float(sums["loss"] / sums["examples"])
-            check_finite(loss, f"batch {number + 1} of epoch {epoch + 1}", trainer.config)
+            check_finite(loss, f"batch {number + 1} of epoch {now.epoch + 1}", trainer.config)
             bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
             step = trainer.made
             values = {"loss": loss, "gradient_norm": float(norm)}
             board.scalars({**values, "learning_rate": trainer.learning_rate}, step, "batch")
-    examples = float(totals.pop("examples"))
-    means = {name: float(value) / examples for name, value in totals.items()}
-    check_finite(means["loss"], f"the end of epoch {epoch + 1}", trainer.config)
+        if kept.due and number + 1 < batches.steps:
+            now.batch, now.seconds = number + 1, time.perf_counter() - clock
+            now.totals = {name: float(value) for name, value in totals.items()}
+            kept.save(now, trainer.made)
+    means = {name: float(value) for name, value in totals.items()}
+    examples = means.pop("examples")
+    means = {name: value / examples for name, value in means.items()}
+    check_finite(means["loss"], f"the end of epoch {now.epoch + 1}", trainer.config)
     return means
 
 
@@ -336,6 +388,13 @@ def log_epoch(
     step = trainer.made
     board.scalars({k: v for k, v in rows[-1].items() if k != "epoch"}, step, "epoch")
     board.scalars(spectral_radii(trainer.model), step, "spectral_radius")
+    write_history(rows, history)
+
+
+def write_history(rows: list[dict[str, float]], history: Path) -> None:
+    """A CSV file of a row an epoch."""
+    if not rows:
+        return
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[-1], lineterminator="\n")
     writer.writeheader()

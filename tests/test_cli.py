@@ -22,7 +22,7 @@ TRAIN = "apps.sentiment.train"
 SHARED_FLAGS = [
     *("--run-dir", "--dataset", "--data", "--cell", "--units", "--layers", "--epochs"),
     *("--batch-size", "--learning-rate", "--seed", "--precision", "--jit", "--strategy"),
-    "--init-from",
+    *("--init-from", "--resume", "--checkpoint-minutes", "--keep-checkpoints"),
 ]
 FLAGS = {
     "train": [*SHARED_FLAGS, "--preset", "--text-column", "--label-column"],

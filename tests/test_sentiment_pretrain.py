@@ -4,12 +4,13 @@ import dataclasses
 import itertools
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 
-from apps.sentiment import model, objectives, pretrain
+from apps.sentiment import model, pretrain
 from apps.sentiment.config import SentimentConfig
 from common import runs
 from common.data import SequenceBatches
@@ -74,6 +75,24 @@ def test_a_window_without_known_neighbours_costs_nothing(language):
     np.testing.assert_array_equal(losses[1:], [0, 0])
 
 
+def test_drawn_words_weighted_by_how_often_to_expect_them_stand_for_all_words():
+    """Whatever is summed over words: its estimate from the drawn ones is right on average."""
+    shares = np.array([0.5, 0.2, 0.15, 0.1, 0.04, 0.01])
+    seeds, labels = keras.random.SeedGenerator(3), tf.constant([[5], [0]], tf.int64)
+    draw = tf.function(lambda: pretrain.draw(labels, 3, np.log(shares).astype("f"), seeds))
+    estimates = []
+    for _ in range(1500):
+        words, of_labels, of_words = draw()
+        assert len(set(words.numpy())) == 3
+        assert of_labels.shape == (2, 1)
+        found = dict(zip(words.numpy(), of_words.numpy(), strict=True))
+        for label, expected in zip((5, 0), of_labels.numpy()[:, 0], strict=True):
+            assert found.get(label, expected) == expected
+        estimates.append([w in found and 1 / found[w] for w in range(6)])
+    mean, error = np.mean(estimates, axis=0), np.std(estimates, axis=0) / np.sqrt(len(estimates))
+    assert (np.abs(mean - 1) < 4 * error + 1e-6).all()
+
+
 def test_texts_are_read_in_windows_that_leave_out_no_word_but_lone_ones():
     texts = [np.arange(2, 2 + n) for n in (1, 2, 64, 65, 200)]
     pieces = list(pretrain.windows_of(texts))
@@ -91,9 +110,10 @@ def test_pretraining_lowers_the_loss_and_leaves_a_start(network, tmp_path: Path,
     runs.start(run, "sentiment", CONFIG)
     strategy = tf.distribute.get_strategy()
     config = dataclasses.replace(CONFIG, pretrain_epochs=8)
-    start = pretrain.pretrain(network, batches, batches, config, strategy, run)
+    start, seconds = pretrain.pretrain(network, batches, batches, config, strategy, run)
     history = pd.read_csv(tmp_path / "history_language_model.csv")
     assert history["val_loss"].iloc[-1] < 0.8 * history["val_loss"].iloc[0]
+    assert seconds > 0
     assert set(start) == {"embedding", "forward_0", "backward_0"}
 
     fresh = model.build(CONFIG, WORDS, 3)
@@ -117,8 +137,9 @@ def test_networks_together_answer_with_the_mean_of_their_probabilities():
 
 
 def test_words_are_hidden_at_the_asked_rate_and_padding_never():
-    tf.random.set_seed(0)
+    keras.utils.set_random_seed(0)
     numbers = np.where(np.arange(400) < 300, 7, 0) * np.ones((50, 1), np.int32)
-    hidden = objectives.hide_words(tf.constant(numbers.astype(np.int32)), 0.2).numpy()
+    layer = model.HiddenWords(0.2)
+    hidden = layer(tf.constant(numbers.astype(np.int32)), training=True).numpy()
     assert (hidden[:, :300] == model.UNKNOWN).mean() == pytest.approx(0.2, abs=0.01)
     assert (hidden[:, 300:] == 0).all()

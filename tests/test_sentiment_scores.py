@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn import metrics as sklearn_metrics
 
-from apps.sentiment import baselines, metrics, objectives
+from apps.sentiment import baselines, metrics, model, objectives
 from apps.sentiment.config import SentimentConfig
 from apps.sentiment.model import PADDING, UNKNOWN
 from apps.sentiment.texts import Labelled, Splits
@@ -144,7 +145,12 @@ class Watched:
         return self.logits(vectors, mask)
 
     def get_layer(self, name: str) -> Any:
-        return {"embedding": lambda n: tf.gather(self.table, n), "reader": self.reader}[name]
+        hidden = model.HiddenWords(0.0)
+        return {
+            "hidden": hidden,
+            "embedding": lambda n: tf.gather(self.table, n),
+            "reader": self.reader,
+        }[name]
 
 
 NUMBERS = np.array([[3, 5, 2, 7, 8], [4, 4, 6, 0, 0], [2, 0, 0, 0, 0]], np.int32)
@@ -196,10 +202,11 @@ def test_an_adversarial_perturbation_has_its_length_and_the_direction_of_the_gra
 
 
 def test_hidden_words_are_unknown_ones_and_padding_stays() -> None:
-    tf.random.set_seed(1)
+    keras.utils.set_random_seed(1)
     numbers = tf.constant(np.where(np.arange(500) < 300, 7, PADDING)[None].repeat(20, axis=0))
-    hidden = objectives.hide_words(numbers, 0.3).numpy()
+    hidden = model.HiddenWords(0.3)(numbers, training=True).numpy()
     assert not hidden[:, 300:].any()
     assert set(np.unique(hidden[:, :300])) == {UNKNOWN, 7}
     assert (hidden[:, :300] == UNKNOWN).mean() == pytest.approx(0.3, abs=0.03)
-    assert_array_equal(objectives.hide_words(numbers, 0.0), numbers)
+    assert_array_equal(model.HiddenWords(0.0)(numbers, training=True), numbers)
+    assert_array_equal(model.HiddenWords(0.3)(numbers), numbers)

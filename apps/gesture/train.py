@@ -5,7 +5,6 @@ TensorFlow is imported inside ``run``, so that --help answers at once.
 """
 
 import dataclasses
-import time
 from typing import TYPE_CHECKING, Any
 
 from apps.gesture.config import GestureConfig
@@ -28,7 +27,7 @@ def run(config: GestureConfig) -> dict[str, Any]:
     """A run of one fold, or of all; returns what it writes to metrics.json."""
     from common import runs
 
-    run = runs.planned("gesture", config.run_dir)
+    run = runs.planned("gesture", config.run_dir, config.resume)
     if config.data is not None and not config.data.exists():
         raise UserError(f"{config.data}: no such file or folder")
     if config.init_from is not None and not config.init_from.is_dir():
@@ -46,7 +45,10 @@ def run(config: GestureConfig) -> dict[str, Any]:
     for fold in range(streams.folds_of(corpus)):
         folder = run.path / f"fold_{fold}"
         own = dataclasses.replace(config, fold=str(fold), run_dir=folder)  # type: ignore[arg-type]
-        results.append(one_fold(own, corpus, runs.Run(folder)))
+        if (one := runs.Run(folder)).is_finished:  # before the run was resumed
+            results.append(runs.read_json(one.metrics))
+        else:
+            results.append(one_fold(own, corpus, one))
     return all_folds(config, results, run)
 
 
@@ -101,7 +103,6 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
 
     # Build and fit: on the training subjects, then anew on the validation subjects as well, for
     # as many epochs as were best.
-    started = time.perf_counter()
 
     def fit(member: int, part: str, best: int | None = None) -> tuple[Any, Any]:
         seed = training.reseed(config, member)
@@ -111,7 +112,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
         if config.init_from is not None:
             training.start_from(network, config.init_from)
             network.measure(rows)
-        if not run.config.exists():  # from here on there is something to keep
+        if part == "train" and not member:  # from here on there is something to keep
             runs.start(run, "gesture", config)
         name = f"{part}_{member}"
         board = Monitor(run.tensorboard / name)
@@ -157,17 +158,18 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
             if found[-1][1].interrupted:
                 break
         networks, fits = zip(*found, strict=True)
-        return list(networks), fits[0]
+        return list(networks), fits
 
-    networks, fitted = fit_several(1 if config.refit else config.members, "train")
+    networks, fits = fit_several(1 if config.refit else config.members, "train")
+    fitted, seconds = fits[0], sum(one.seconds for one in fits)
     transitions = learned_transitions([s.labels for s in fixed["train"]], len(classes))
     written = schema.make(config, corpus, parts, transitions)
     said = probabilities_of(model.compiled(networks), fixed["validation"])
     labels = labels_of(said, written)
     validation = metrics.scores(fixed["validation"], labels, rate, config.waits)
     if config.refit and fitted.best_epoch and not fitted.interrupted:
-        networks, _ = fit_several(config.members, "both", best=fitted.best_epoch)
-    seconds = time.perf_counter() - started
+        networks, fits = fit_several(config.members, "both", best=fitted.best_epoch)
+        seconds += sum(one.seconds for one in fits)
 
     # Evaluate: the networks and what a sceptic would use instead, on the same streams.
     test = fixed["test"]
@@ -213,7 +215,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     expected = probabilities_of(answer, [begun])[0]
     result["export_difference"] = report.check_export(run.export, begun, expected)
     runs.write_json(run.path / "schema.json", written)
-    runs.write_json(run.metrics, result)
+    runs.end(run, result)
     report.end(result, run.path)
     return result
 
@@ -253,7 +255,7 @@ def all_folds(
     save(confusion_matrix(counts, classes), run.plots / "confusion.png")
     everyone = {f"{config.cell} network": subjects, **others}
     save(plots.by_subject(everyone), run.plots / "subjects.png")
-    runs.write_json(run.metrics, result)
+    runs.end(run, result)
     report.all_folds(results, result, run.path)
     return result
 
@@ -270,4 +272,4 @@ def probabilities_of(answer: Any, streams: "Sequence[Stream]") -> "list[np.ndarr
 
 
 if __name__ == "__main__":
-    main(run, GestureConfig, prog="python -m apps.gesture.train")
+    main(run, GestureConfig, prog="python -m apps.gesture.train", app="gesture")

@@ -5,7 +5,6 @@ TensorFlow is imported inside ``run``, so that --help answers at once.
 """
 
 import dataclasses
-import time
 from typing import Any
 
 from apps.music.config import PRESETS, MusicConfig
@@ -24,7 +23,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
     """One training run; returns what it writes to metrics.json."""
     from common import runs
 
-    run = runs.planned("music", config.run_dir)
+    run = runs.planned("music", config.run_dir, config.resume)
     if config.data is not None and not config.data.exists():
         raise UserError(f"{config.data}: no such file or folder")
     start_tensorflow()
@@ -73,7 +72,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
     report.plan(config, shape.head, epochs, train.steps, run.path)
 
     # Build and fit, one network after the other.
-    started = time.perf_counter()
+    seconds = 0.0
     networks: list[Any] = []
     for member in range(config.members):
         seed = training.reseed(config, member)
@@ -81,7 +80,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
             network = build(config, shape, member)
         if config.init_from is not None:
             training.start_from(network, config.init_from)
-        if not run.config.exists():  # from here on there is something to keep
+        if not member:  # from here on there is something to keep
             runs.start(run, "music", config)
             settings.write(run)
         board = Monitor(run.tensorboard / f"member_{member}" if member else run.tensorboard)
@@ -114,6 +113,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
             board=board,
             label=f"network {member + 1} of {config.members}",
         )
+        seconds += fitted.seconds
         if fitted.best_epoch or not networks:  # an interrupted one may have learnt nothing yet
             networks.append(network)
         if not member:
@@ -122,7 +122,6 @@ def run(config: MusicConfig) -> dict[str, Any]:
         if fitted.interrupted:
             break
     ensemble = together(networks)
-    seconds = time.perf_counter() - started
 
     # Evaluate: the network and what a sceptic would use instead, on the same test part.
     print("scoring ...", flush=True)
@@ -145,10 +144,10 @@ def run(config: MusicConfig) -> dict[str, Any]:
     result["export_difference"] = report.check_export(
         run.export, corpus.test[0], settings, losses[0]
     )
-    runs.write_json(run.metrics, result)
+    runs.end(run, result)
     report.end(result, run.path)
     return result
 
 
 if __name__ == "__main__":
-    main(run, MusicConfig, prog="python -m apps.music.train", presets=PRESETS)
+    main(run, MusicConfig, prog="python -m apps.music.train", presets=PRESETS, app="music")

@@ -72,6 +72,25 @@ def encode(
     return rows
 
 
+@keras.saving.register_keras_serializable(package="apps.sentiment")
+class HiddenWords(keras.layers.Layer):
+    """Makes a share `rate` of the words ``[batch, time]`` unknown ones, in training."""
+
+    def __init__(self, rate: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.seeds = keras.random.SeedGenerator()
+
+    def call(self, numbers: Any, training: bool = False) -> Any:
+        if not training or not self.rate:
+            return numbers
+        drawn = keras.random.uniform(tf.shape(numbers), dtype="float32", seed=self.seeds)
+        return tf.where((drawn < self.rate) & tf.not_equal(numbers, PADDING), UNKNOWN, numbers)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rate": self.rate}
+
+
 def build(config: SentimentConfig, words: int, classes: int, member: int = 0) -> keras.Model:
     """The network over word numbers.
 
@@ -86,13 +105,14 @@ def build(config: SentimentConfig, words: int, classes: int, member: int = 0) ->
 
     Returns:
         A model from word numbers ``[batch, time]``, 0 where there is no word, to logits
-        ``[batch, classes]``. Its layers ``embedding`` and ``reader`` (word vectors
+        ``[batch, classes]``. Its layers ``hidden``, ``embedding`` and ``reader`` (word vectors
         ``[batch, time, embedding]`` and mask ``[batch, time]`` to logits) can be called apart.
     """
     numbers = keras.Input((None,), dtype="int32", name="words")
     embedding = keras.layers.Embedding(words, config.embedding, name="embedding")
     mask = keras.ops.not_equal(numbers, PADDING)
-    logits = _reader(config, classes)([embedding(numbers), mask])
+    seen = HiddenWords(config.word_dropout, name="hidden")(numbers)
+    logits = _reader(config, classes)([embedding(seen), mask])
     return keras.Model(numbers, logits, name=f"sentiment_{member}")
 
 

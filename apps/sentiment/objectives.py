@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from apps.sentiment.config import SentimentConfig
-from apps.sentiment.model import PADDING, UNKNOWN
+from apps.sentiment.model import PADDING
 from common.training import Objective
 
 
@@ -24,11 +24,11 @@ def classification(network: keras.Model, config: SentimentConfig) -> Objective:
     with :math:`e` all word vectors of one text together; :math:`\epsilon` is measured in
     their unit, and g counts as a constant.
     """
-    embedding, reader = network.get_layer("embedding"), network.get_layer("reader")
+    hidden, embedding, reader = map(network.get_layer, ("hidden", "embedding", "reader"))
 
     def objective(numbers: Any, labels: Any) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         mask = tf.not_equal(numbers, PADDING)
-        vectors = embedding(hide_words(numbers, config.word_dropout))
+        vectors = embedding(hidden(numbers, training=True))
 
         def losses_at(vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             logits = reader([vectors, mask], training=True)
@@ -49,11 +49,3 @@ def classification(network: keras.Model, config: SentimentConfig) -> Objective:
         return losses, {"accuracy": right}
 
     return objective
-
-
-def hide_words(numbers: tf.Tensor, rate: float) -> tf.Tensor:
-    """Makes a share `rate` of the words unknown ones."""
-    if not rate:
-        return numbers
-    hidden = (tf.random.uniform(tf.shape(numbers)) < rate) & tf.not_equal(numbers, PADDING)
-    return tf.where(hidden, UNKNOWN, numbers)

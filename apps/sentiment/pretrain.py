@@ -54,6 +54,7 @@ class LanguageModel(keras.Model):
         self.said = [keras.layers.Dense(width, use_bias=False) for _ in self.readers]
         self.input_dropout = keras.layers.SpatialDropout1D(DROPOUT)
         self.dropout = keras.layers.Dropout(DROPOUT)
+        self.seeds = keras.random.SeedGenerator()
         self.word_bias = self.add_weight(shape=(self.embedding.input_dim,), name="bias")
 
     def call(self, numbers: Any, training: bool = False) -> tuple[Any, Any, Any]:
@@ -81,14 +82,14 @@ def sampled_objective(language: LanguageModel, frequency: np.ndarray) -> trainin
             drawn by its power 3/4.
     """
     words = len(frequency)
+    log_share = 0.75 * np.log(frequency)
+    log_share = (log_share - np.logaddexp.reduce(log_share)).astype(np.float32)
     sampled = min(SAMPLED, -(-words // 2))
 
     def objective(numbers: Any, _: Any) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         said, neighbours, rows = language(numbers, training=True)
         labels = tf.cast(neighbours, tf.int64)[:, tf.newaxis]
-        drawn = tf.random.fixed_unigram_candidate_sampler(
-            labels, 1, sampled, True, words, distortion=0.75, unigrams=frequency.tolist()
-        )
+        drawn = draw(labels, sampled, log_share, language.seeds)
         losses = tf.nn.sampled_softmax_loss(
             language.embedding.embeddings.value,
             language.word_bias.value,
@@ -104,6 +105,31 @@ def sampled_objective(language: LanguageModel, frequency: np.ndarray) -> trainin
         return total / tf.maximum(count, 1.0), {}
 
     return objective
+
+
+def draw(
+    labels: tf.Tensor, count: int, log_share: np.ndarray, seeds: keras.random.SeedGenerator
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    r"""Words drawn one after the other, none twice, as ``tf.nn.sampled_softmax_loss`` takes them.
+
+    The `count` largest of :math:`\log p_w + g_w`, with g from the Gumbel distribution, are such a
+    sample; with :math:`\kappa` the next largest, w is among them with probability
+    :math:`1 - \exp(-\exp(\log p_w - \kappa))` (Kool et al. 2019, arXiv:1903.06059). TensorFlow's
+    own sampler keeps its place in the random numbers where no checkpoint can reach it.
+
+    Args:
+        labels: ``[n, 1]`` int64.
+        log_share: :math:`\log p`, ``[words]``.
+
+    Returns:
+        The words ``[count]``, and how often to expect each label ``[n, 1]`` and each word among
+        them ``[count]``.
+    """
+    gumbel = -tf.math.log(-tf.math.log(keras.random.uniform(log_share.shape, seed=seeds)))
+    largest = tf.math.top_k(log_share + gumbel, count + 1)
+    expected = -tf.math.expm1(-tf.exp(log_share - largest.values[-1]))
+    words = tf.cast(largest.indices[:count], tf.int64)
+    return words, tf.gather(expected, labels), tf.gather(expected, words)
 
 
 def nats_a_word(language: LanguageModel) -> Any:
@@ -138,11 +164,11 @@ def pretrain(
     config: SentimentConfig,
     strategy: tf.distribute.Strategy,
     run: runs.Run,
-) -> Start:
+) -> tuple[Start, float]:
     """Trains `network`'s embedding and first recurrent layers as a language model.
 
     Returns:
-        The weights to start networks of the same shapes from.
+        The weights to start networks of the same shapes from, and the seconds it took.
     """
     config = dataclasses.replace(
         config, learning_rate=LEARNING_RATE, batch_size=BATCH, average=0.0, warmup=0.03
@@ -190,7 +216,8 @@ def pretrain(
     )
     if fitted.interrupted:  # there is no classifier yet that could be kept
         raise KeyboardInterrupt
-    return {layer.name: layer.get_weights() for layer in (language.embedding, *language.readers)}
+    layers = (language.embedding, *language.readers)
+    return {layer.name: layer.get_weights() for layer in layers}, fitted.seconds
 
 
 def apply(start: Start, network: keras.Model) -> None:

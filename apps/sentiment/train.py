@@ -5,7 +5,6 @@ TensorFlow is imported inside ``run``, so that --help answers at once.
 """
 
 import dataclasses
-import time
 from typing import TYPE_CHECKING, Any
 
 from apps.sentiment.config import PRESETS, SentimentConfig
@@ -25,7 +24,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
     """One training run; returns what it writes to metrics.json."""
     from common import runs
 
-    run = runs.planned("sentiment", config.run_dir)
+    run = runs.planned("sentiment", config.run_dir, config.resume)
     if config.data is not None and not config.data.is_file():
         raise UserError(f"{config.data}: no such file")
     if config.init_from is not None and not config.init_from.is_dir():
@@ -71,7 +70,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
     report.plan(config, epochs, train.steps, run.path)
 
     # Build and fit, one network after the other.
-    started = time.perf_counter()
+    seconds = 0.0
     start: pretrain.Start = {}
     if config.word_vectors and config.init_from is None:
         table = vectors.pmi_vectors(train.sequences, len(words), config.embedding, seed=config.seed)
@@ -88,7 +87,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
             runs.write_text(run.path / "vocabulary.txt", "\n".join(words) + "\n")
         pretrain.apply(start, network)
         if config.pretrain_epochs and not member and config.init_from is None:
-            start = pretrain.pretrain(network, train, validation, config, strategy, run)
+            start, seconds = pretrain.pretrain(network, train, validation, config, strategy, run)
         board = Monitor(run.tensorboard / f"member_{member}" if member else run.tensorboard)
 
         answer = model.compiled(network)
@@ -120,6 +119,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
             board=board,
             label=f"network {member + 1} of {config.members}",
         )
+        seconds += fitted.seconds
         if fitted.best_epoch or not networks:  # an interrupted one may have learnt nothing yet
             networks.append(network)
         if not member:
@@ -128,7 +128,6 @@ def run(config: SentimentConfig) -> dict[str, Any]:
         if fitted.interrupted:
             break
     network = model.together(networks)
-    seconds = time.perf_counter() - started
 
     # Evaluate: the network and what a sceptic would use instead, on the same test part.
     answer = model.compiled(network)
@@ -159,7 +158,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
     }
     export.write([network, vectorizer], signatures, run.export)
     result["export_difference"] = report.check_export(run.export, splits.test.texts, probabilities)
-    runs.write_json(run.metrics, result)
+    runs.end(run, result)
     report.end(result, run.path)
     return result
 
@@ -173,4 +172,10 @@ def probabilities_of(answer: Any, batches: "SequenceBatches") -> "np.ndarray":
 
 
 if __name__ == "__main__":
-    main(run, SentimentConfig, prog="python -m apps.sentiment.train", presets=PRESETS)
+    main(
+        run,
+        SentimentConfig,
+        prog="python -m apps.sentiment.train",
+        presets=PRESETS,
+        app="sentiment",
+    )

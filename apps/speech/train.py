@@ -15,7 +15,7 @@ def run(config: SpeechConfig) -> dict[str, Any]:
     """One training run; returns what it writes to metrics.json."""
     from common import runs
 
-    run = runs.planned("speech", config.run_dir)
+    run = runs.planned("speech", config.run_dir, config.resume)
     if config.data is not None and not config.data.exists():
         raise UserError(f"{config.data}: no such file or folder")
     if config.init_from is not None and not config.init_from.is_dir():
@@ -132,10 +132,10 @@ def run(config: SpeechConfig) -> dict[str, Any]:
     save(plots.errors(by_length, result["by_speaker"]), run.plots / "errors.png")
     save(comparison.picture(run, corpus.test), run.plots / "heard.png")
     save_training(fitted.history, fitted.gradient_flow, run.plots, "wer")
-    runs.write_json(run.metrics, result)
+    runs.end(run, result)
     report.end(result, run.path)
     return result
 
 
 if __name__ == "__main__":
-    main(run, SpeechConfig, prog="python -m apps.speech.train")
+    main(run, SpeechConfig, prog="python -m apps.speech.train", app="speech")

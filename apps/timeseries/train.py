@@ -5,7 +5,6 @@ TensorFlow is imported inside ``run``, so that --help answers at once.
 """
 
 import dataclasses
-import time
 from typing import Any
 
 from apps.timeseries.config import TimeSeriesConfig
@@ -18,7 +17,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
     from common import runs
 
     config = config.suited()
-    run = runs.planned("timeseries", config.run_dir)
+    run = runs.planned("timeseries", config.run_dir, config.resume)
     if config.data is not None and not config.data.is_file():
         raise UserError(f"{config.data}: no such file")
     start_tensorflow()
@@ -73,8 +72,6 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
 
     # Build and fit: one network after the other on the training part, then each anew on all
     # that came before the test part, for as many epochs as were best.
-    started = time.perf_counter()
-
     def fit(member: int, part: str, best: int | None = None) -> tuple[Any, Any]:
         seed = training.reseed(config, member)
         with strategy.scope():
@@ -82,7 +79,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         if config.init_from is not None:
             training.start_from(network, config.init_from)
             network.measure(statistics)
-        if not run.config.exists():  # from here on there is something to keep
+        if part == "train" and not member:  # from here on there is something to keep
             runs.start(run, "timeseries", config)
             Schema.of(panel, cuts, shape).write(run)
         alone = serving.Ensemble([network], serving.Correction.of(network))
@@ -139,6 +136,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         "dataset": panel.name,
         "cell": config.cell,
         "parameters": sum(network.count_params() for network in networks),
+        "train_seconds": sum(fitted.seconds for fitted in fits),
         "validation": objectives.scores(
             config.loss, said.in_units(), truth["validation"], deviation
         ),
@@ -146,7 +144,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
     if config.refit and not fits[-1].interrupted:
         again = [fit(member, "both", best=f.best_epoch) for member, f in enumerate(fits)]
         networks = tuple(network for network, _ in again)
-    result["train_seconds"] = time.perf_counter() - started
+        result["train_seconds"] += sum(fitted.seconds for _, fitted in again)
 
     # Evaluate: the networks and what a sceptic would use instead, at the same origins.
     ensemble = serving.Ensemble(networks, correction)
@@ -170,10 +168,10 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
     export.write([*networks, correction], ensemble.signatures(), run.export)
     asked = windows.inputs_at(panel, found["test"][: report.CHECKED], shape)
     result["export_difference"] = report.check_export(run.export, asked, forecast.quantiles)
-    runs.write_json(run.metrics, result)
+    runs.end(run, result)
     report.end(result, run.path, several=len(panel.roles.targets) > 1)
     return result
 
 
 if __name__ == "__main__":
-    main(run, TimeSeriesConfig, prog="python -m apps.timeseries.train")
+    main(run, TimeSeriesConfig, prog="python -m apps.timeseries.train", app="timeseries")

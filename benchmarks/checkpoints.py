@@ -1,0 +1,129 @@
+"""What checkpoints cost: the share of a training's time that goes into writing them.
+
+Each application's ``train.py`` runs with default flags, on its default corpus, up to the moment
+that its first network is to be trained; then some steps are timed, and some checkpoints of the very
+variables that a training keeps, best weights included. From both follows the share, with a
+checkpoint at every end of an epoch and every so many minutes; validation, which writes nothing and
+takes its time too, is not counted, so that the share is an upper bound. Writes
+benchmarks/results/checkpoints.json.
+"""
+
+import dataclasses
+import importlib
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from common import runs
+from common.cli import main, start_tensorflow
+
+WARM = 3  # steps that are not counted: the first one compiles
+APPS = ("sentiment", "timeseries", "music", "speech", "gesture")
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Measure what share of a training its checkpoints take."""
+
+    apps: tuple[str, ...] = APPS
+    """Applications to measure."""
+    steps: int = 20
+    """Optimiser steps that are timed."""
+    saves: int = 5
+    """Checkpoints that are timed."""
+    out: Path = Path(__file__).parent / "results" / "checkpoints.json"
+    """Where to write the results."""
+
+
+class Measured(Exception):
+    """Ends an application's run when all is known."""
+
+
+def run(config: BenchmarkConfig) -> dict[str, Any]:
+    """Prints a row for each application, and writes them to --out."""
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    start_tensorflow()
+    rows = {}
+    for app in config.apps:
+        print(f"{app} ...", flush=True)
+        rows[app] = measured(app, config)
+    result = {"apps": rows, "versions": runs.versions()}
+    runs.write_json(config.out, result)
+    show(rows)
+    return result
+
+
+def measured(app: str, config: BenchmarkConfig) -> dict[str, float]:
+    """Seconds of a step and of a checkpoint of one application, and the share."""
+    train = importlib.import_module(f"apps.{app}.train")
+    settings = importlib.import_module(f"apps.{app}.config")
+    kind = next(
+        one
+        for name, one in vars(settings).items()
+        if name.lower() == f"{app}config" and dataclasses.is_dataclass(one)
+    )
+    found: dict[str, float] = {}
+
+    def fit(trainer: Any, batches: Any, *, weights: Path, board: Any, **_: Any) -> None:
+        found.update(timed(trainer, batches, weights, board, config))
+        raise Measured
+
+    # Beside the results, so that the same disk is written to as by a run.
+    with tempfile.TemporaryDirectory(dir=config.out.parent) as folder:
+        asked = kind(run_dir=Path(folder) / "run")
+        try:
+            with mock.patch("common.training.fit", fit):
+                train.run(asked)
+        except Measured:
+            pass
+    epoch = found["step_seconds"] * found["steps_an_epoch"]
+    found["saves_an_epoch"] = 1 + epoch / (60 * asked.checkpoint_minutes)
+    found["share"] = found["save_seconds"] * found["saves_an_epoch"] / epoch
+    return found
+
+
+def timed(
+    trainer: Any, batches: Any, weights: Path, board: Any, config: BenchmarkConfig
+) -> dict[str, float]:
+    """Medians, with the files where they would be."""
+    from common.checkpoints import Checkpoints, Progress
+
+    steps, saves = [], []
+    feed = iter(trainer.strategy.experimental_distribute_dataset(batches.epoch(0)))
+    for _ in range(min(WARM + config.steps, batches.steps)):
+        started = time.perf_counter()
+        float(trainer.step(feed)["loss"])
+        steps.append(time.perf_counter() - started)
+    trainer.model.save_weights(weights)
+    kept = Checkpoints("benchmark", weights, trainer.variables, board, trainer.config)
+    for number in range(config.saves):
+        started = time.perf_counter()
+        kept.save(Progress(best_epoch=1), number)
+        saves.append(time.perf_counter() - started)
+    size = sum(file.stat().st_size for file in (weights.parent / f"step-{number}").iterdir())
+    return {
+        "step_seconds": float(np.median(steps[WARM:])),
+        "steps_an_epoch": batches.steps,
+        "save_seconds": float(np.median(saves)),
+        "bytes": size,
+    }
+
+
+def show(rows: dict[str, dict[str, float]]) -> None:
+    """A row for each application."""
+    print(f"{'':12s}{'ms a save':>12s}{'MB':>8s}{'s an epoch':>12s}{'share':>9s}")
+    for app, row in rows.items():
+        epoch = row["step_seconds"] * row["steps_an_epoch"]
+        print(
+            f"{app:12s}{1e3 * row['save_seconds']:12.1f}{row['bytes'] / 1e6:8.1f}"
+            f"{epoch:12.1f}{row['share']:9.2%}"
+        )
+
+
+if __name__ == "__main__":
+    main(run, BenchmarkConfig, prog="python -m benchmarks.checkpoints")
