@@ -5,13 +5,14 @@ import errno
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import tyro
 
-from common import resuming, runs
+from common import cluster, resuming, runs
 from common.errors import UserError
 
 Config = TypeVar("Config")
@@ -35,32 +36,43 @@ def main(
     Args:
         app: the application whose runs the command trains.
     """
+    several = False
     try:
-        config = parse(config_type, sys.argv[1:], prog=prog, presets=presets, app=app)
+        config: Any = parse(config_type, sys.argv[1:], prog=prog, presets=presets, app=app)
         path = getattr(config, "resume", None)
         if path is not None and runs.Run(path).is_finished:
             print(f"{path}: this run is finished; there is nothing to resume")
             sys.exit(0)
         if path is not None:
             resuming.refuse_other_data(path, config)
-        run(config)
+        several = getattr(config, "strategy", "") == "multi-worker"
+        with cluster.joined(config, app) if several else contextlib.nullcontext(config) as own:
+            run(own)
+        code = 0
     except UserError as error:
         print(f"{prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        code = 2
     except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        code = 0
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
-        sys.exit(130)
+        code = 130
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
         where = f"{error.filename}: " if error.filename else ""
         said = f"{where}{os.strerror(error.errno)}; what was written whole stays"
         print(f"{prog}: error: {said}", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(0)
+        code = 2
+    except Exception:
+        if not several:
+            raise
+        traceback.print_exc()
+        code = 1
+    if several:
+        cluster.leave(code)
+    sys.exit(code)
 
 
 def start_tensorflow() -> None:
