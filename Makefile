@@ -14,7 +14,7 @@ SPEECH_RUN := runs/bench/speech
 
 .PHONY: help install lint test test-slow sentiment timeseries music speech gesture gesture-folds \
   board bench bench-recurrence bench-timeseries bench-gesture bench-music bench-speech \
-  bench-checkpoints kill-test clean
+  bench-checkpoints bench-scaling kill-test cluster-demo clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -78,7 +78,10 @@ gesture-folds: .venv/.app ## the same for all five folds: every subject is teste
 board: .venv/.app ## TensorBoard on runs/
 	$(BIN)/tensorboard --logdir runs
 
-bench: bench-recurrence bench-timeseries bench-gesture bench-music bench-speech bench-checkpoints ## every benchmark
+cluster-demo: .venv/.app ## two workers on this machine train like one, and survive a kill
+	$(BIN)/python -m studies.cluster_demo $(ARGS)
+
+bench: bench-recurrence bench-timeseries bench-gesture bench-music bench-speech bench-checkpoints bench-scaling ## every benchmark
 
 bench-recurrence: .venv/.bench ## the recurrence beside Keras, PyTorch and bare matrix products
 	$(BIN)/python -m benchmarks.recurrence $(ARGS)
@@ -103,6 +106,9 @@ runs/bench/music/metrics.json: | .venv/.app
 
 bench-speech: .venv/.bench $(SPEECH_RUN)/metrics.json ## speed, beside PocketSphinx; SPEECH_RUN=FOLDER
 	$(BIN)/python -m benchmarks.speech --run $(SPEECH_RUN) $(ARGS)
+
+bench-scaling: .venv/.app ## throughput of two workers beside one, a core each
+	$(BIN)/python -m benchmarks.scaling $(ARGS)
 
 runs/bench/speech/metrics.json: | .venv/.speech
 	$(BIN)/python -m apps.speech.train --causal --run-dir $(@D)

@@ -5,13 +5,14 @@ import errno
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import tyro
 
-from common import resuming, runs
+from common import cluster, resuming, runs
 from common.errors import UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -43,21 +44,25 @@ def main(
     Args:
         app: the application whose runs the command trains.
     """
+    several = False
     try:
-        config = parse(config_type, sys.argv[1:], prog=prog, presets=presets, app=app)
+        config: Any = parse(config_type, sys.argv[1:], prog=prog, presets=presets, app=app)
         path = getattr(config, "resume", None)
         if path is not None and runs.Run(path).is_finished:
             print(f"{path}: this run is finished; there is nothing to resume")
             sys.exit(0)
         if path is not None:
             resuming.refuse_other_data(path, config)
-        run(config)
+        several = getattr(config, "strategy", "") == "multi-worker"
+        with cluster.joined(config, app) if several else contextlib.nullcontext(config) as own:
+            run(own)
+        code = 0
     except UserError as error:
         print(f"{prog}: error: {one_line(str(error))}", file=sys.stderr)
-        sys.exit(2)
+        code = 2
     except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        code = 0
     except OSError as error:
         if error.errno not in NOT_OURS:
             raise
@@ -65,11 +70,18 @@ def main(
         whole = "; what was written whole stays" if error.errno in NO_ROOM else ""
         said = one_line(f"{where}{os.strerror(error.errno)}{whole}")
         print(f"{prog}: error: {said}", file=sys.stderr)
-        sys.exit(2)
+        code = 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(0)
+        code = 130
+    except Exception:
+        if not several:
+            raise
+        traceback.print_exc()
+        code = 1
+    if several:
+        cluster.leave(code)
+    sys.exit(code)
 
 
 def one_line(message: str) -> str:

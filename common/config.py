@@ -13,7 +13,7 @@ from common.errors import UserError
 
 CellName = Literal["simple", "irnn", "lstm", "gru", "mgu", "mingru", "minlstm"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
-StrategyName = Literal["none", "mirrored"]
+StrategyName = Literal["none", "mirrored", "multi-worker"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,10 @@ class TrainConfig:
     jit: bool = False
     """Compile the training step by XLA: worth trying on a GPU; each new length costs time."""
     strategy: StrategyName = "none"
-    """mirrored: split each batch over all GPUs (or logical CPUs) of this machine."""
+    """mirrored: split each batch over all GPUs (or logical CPUs) of this machine. multi-worker:
+    over all workers of TF_CONFIG, each started by the same command (docs/scaling.md)."""
+    worker_minutes: float = 5.0
+    """So long do workers wait for each other at the start. Raise it where machines come slowly."""
     truncate: int = 0
     """Steps that a gradient travels back through time, for long streams; 0: all of them."""
     gradient_flow: bool = False
@@ -73,7 +76,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         positive = ("units", "layers", "epochs", "patience", "batch_size", "learning_rate")
         shares = ("warmup", "average")
-        for name in (*positive, "keep_checkpoints"):
+        for name in (*positive, "keep_checkpoints", "worker_minutes"):
             value = getattr(self, name)
             self.require(name, value is None or value > 0, "above 0")
         for name in shares:

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,6 +196,61 @@ def split_rows(labels: np.ndarray, share: float, seed: int = 0) -> tuple[np.ndar
 
 
 @dataclass(frozen=True)
+class Shares:
+    """Which rows of every batch are made here, where several replicas train on its parts: with n
+    of them replica r has rows r, r + n, r + 2n, ...
+
+    Args:
+        first: the first replica that is fed here.
+        here: how many are.
+        count: how many there are in all.
+    """
+
+    first: int = 0
+    here: int = 1
+    count: int = 1
+
+    def of(self, batch: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each replica that is fed here, its rows of a batch and what each of them counts: 1.
+        A replica that a short batch has no row for gets the first, which counts 0: networks need
+        not know what to do with nothing."""
+        for replica in range(self.first, self.first + self.here):
+            rows = batch[replica :: self.count]
+            chosen = rows if len(rows) else batch[:1]
+            yield chosen, np.full(len(chosen), float(len(rows) > 0), np.float32)
+
+
+def stream(
+    plan: Sequence[np.ndarray],
+    make: Callable[[np.ndarray], tuple[Any, Any]],
+    signature: tuple[Any, Any],
+    shares: Shares | None = None,
+) -> tf.data.Dataset:
+    """What `make` makes of each batch of a plan, made ahead of time: (inputs, targets). With
+    `shares` the parts of each batch that are trained on here, one after the other: (inputs,
+    targets, what each row counts ``[rows]``).
+
+    Args:
+        plan: for each batch its rows: numbers along the first axis.
+        make: (rows) -> (inputs, targets).
+        signature: of what it makes.
+    """
+
+    def parts() -> Iterator[tuple[Any, ...]]:
+        for batch in plan:
+            if shares is None:
+                yield make(batch)
+                continue
+            for rows, counted in shares.of(batch):
+                yield (*make(rows), counted)
+
+    whole: tuple[Any, ...] = signature
+    if shares is not None:
+        whole = (*signature, tf.TensorSpec([None], tf.float32))
+    return tf.data.Dataset.from_generator(parts, output_signature=whole).prefetch(4)
+
+
+@dataclass(frozen=True)
 class SequenceBatches:
     """Batches of sequences of like length, in an order that depends on (seed, epoch) alone.
 
@@ -248,25 +303,25 @@ class SequenceBatches:
         restored[np.concatenate(self._by_length())] = rows
         return restored
 
-    def epoch(self, epoch: int, start: int = 0) -> tf.data.Dataset:
-        """The batches of `epoch` from batch number `start` on: (sequences, targets)."""
-        return self._dataset(self.plan(epoch)[start:])
+    def epoch(self, epoch: int, start: int = 0, shares: Shares | None = None) -> tf.data.Dataset:
+        """The batches of `epoch` from batch number `start` on: (sequences, targets); or ``Shares``
+        of them."""
+        return self._dataset(self.plan(epoch)[start:], shares)
 
     def _by_length(self) -> list[np.ndarray]:
         order = np.argsort([len(s) for s in self.sequences], kind="stable")
         return [order[b : b + self.batch_size] for b in range(0, len(order), self.batch_size)]
 
-    def _dataset(self, plan: list[np.ndarray]) -> tf.data.Dataset:
+    def _dataset(self, plan: list[np.ndarray], shares: Shares | None = None) -> tf.data.Dataset:
         signature = (
             tf.TensorSpec([None, None], tf.int32),
             tf.TensorSpec([None, *self.targets.shape[1:]], self.targets.dtype),
         )
 
-        def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for batch in plan:
-                yield self.pad_batch(batch), self.targets[batch]
+        def make(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return self.pad_batch(batch), self.targets[batch]
 
-        return tf.data.Dataset.from_generator(pairs, output_signature=signature).prefetch(4)
+        return stream(plan, make, signature, shares)
 
     def pad_batch(self, batch: np.ndarray) -> np.ndarray:
         """The sequences of those indices as one array ``[batch, time]``, padded by 0."""

@@ -16,7 +16,7 @@ from common.fingerprints import fingerprints
 
 Config = TypeVar("Config")
 
-HARMLESS = ("checkpoint_minutes", "keep_checkpoints")
+HARMLESS = ("checkpoint_minutes", "keep_checkpoints", "worker_minutes")
 """Fields that a run may go on with another value of: they change nothing in its end."""
 
 

@@ -24,13 +24,16 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from common import plots, runs
+from common import plots, runs, workers
 from common.checkpoints import Checkpoints, Progress
 from common.config import TrainConfig
+from common.data import Shares
 from common.errors import UserError
 from common.monitoring import GradientFlow, Monitor, spectral_radii
 from common.weights import check_weights
 
+APART = 7_919
+"""Between the seeds of two replicas."""
 Objective = Callable[[Any, Any], tuple[tf.Tensor, dict[str, tf.Tensor]]]
 """(inputs, targets) of a batch -> loss of each example [batch], and metrics of each [batch]."""
 
@@ -45,30 +48,37 @@ class Batches(Protocol):
     def steps(self) -> int:
         """Batches in an epoch."""
 
-    def epoch(self, epoch: int, start: int = 0) -> tf.data.Dataset:
-        """(inputs, targets), batch by batch, from batch number `start` of `epoch` on."""
+    def epoch(self, epoch: int, start: int = 0, shares: Shares | None = None) -> tf.data.Dataset:
+        """(inputs, targets), batch by batch, from batch number `start` of `epoch` on; or the
+        `shares` of each that are trained on here (``common.data.stream``)."""
 
 
 def set_up(config: TrainConfig) -> tf.distribute.Strategy:
     """Fixes randomness and arithmetic for the process; returns where the model is to live.
 
-    Call it first of all: logical devices can't be made once TensorFlow has started.
+    Call it first of all: logical devices can't be made, nor other workers joined, once TensorFlow
+    has started.
 
     Raises:
-        UserError: for a combination that the platform does not carry.
+        UserError: for a combination that the platform does not carry, or if this process can't
+            join the others.
     """
     for gpu in tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):  # the device is in use by this process already
             tf.config.experimental.set_memory_growth(gpu, True)
+    name = config.strategy
+    if name != "none" and config.precision == "mixed_float16":
+        raise UserError(f"--precision mixed_float16 with --strategy {name}: use mixed_bfloat16")
+    if name != "none" and config.jit and not tf.config.list_physical_devices("GPU"):
+        raise UserError(f"--jit with --strategy {name}: XLA refuses that on a CPU; drop one")
+    several = workers.strategy(config.worker_minutes) if name == "multi-worker" else None
     gpus = tf.config.list_logical_devices("GPU")
-    if config.strategy == "mirrored" and config.jit and not gpus:
-        raise UserError("--jit with --strategy mirrored: XLA refuses that on a CPU; drop one")
-    if config.strategy == "mirrored" and config.precision == "mixed_float16":
-        raise UserError("--precision mixed_float16 with --strategy mirrored: use mixed_bfloat16")
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     keras.mixed_precision.set_dtype_policy(config.precision)
-    if config.strategy == "mirrored":
+    if several is not None:
+        return several
+    if name == "mirrored":
         devices = [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
         return tf.distribute.MirroredStrategy(devices)
     return tf.distribute.get_strategy()
@@ -110,7 +120,9 @@ class Trainer:
     """A model, its objective and its optimiser: ``step`` makes one update.
 
     The loss of a step is the mean over the examples of the global batch, however they are
-    split over replicas; the gradient is summed over replicas, then clipped, then applied.
+    split over replicas, on one machine or many; the gradient is summed over replicas, then
+    clipped, then applied. Where there are several, each draws dropout and the like by a seed of
+    its own (``spread_seeds``): with them a training is another than on one device, equally good.
     """
 
     model: keras.Model
@@ -125,6 +137,7 @@ class Trainer:
             self.optimizer = make_optimizer(self.config, self.steps)
             self.optimizer.build(self.model.trainable_variables)
             self.averages = [self._average_of(v) for v in self._weights()]
+        self._first_seeds: dict[int, int] = {}
         replica = tf.function(self._replica_step, jit_compile=True) if self.config.jit else None
         self._replica = replica or self._replica_step
 
@@ -150,7 +163,7 @@ class Trainer:
     @property
     def chief(self) -> bool:
         """Whether this process is the one that writes files."""
-        return True
+        return workers.is_chief(self.strategy)
 
     @property
     def made(self) -> int:
@@ -161,25 +174,47 @@ class Trainer:
     def learning_rate(self) -> float:
         return float(self.optimizer.learning_rate)
 
+    def feed(self, batches: Batches, epoch: int, start: int = 0) -> Any:
+        """An iterator for ``step``, over what is trained on here of each batch."""
+        shares = workers.shares(self.strategy)
+        if shares.count == 1:
+            return iter(batches.epoch(epoch, start))
+        parts = batches.epoch(epoch, start, shares)
+        if shares.here == 1:  # a distributed dataset would ask all workers whether it has ended
+            return iter(parts)
+        return iter(self.strategy.distribute_datasets_from_function(lambda _: parts))
+
+    def spread_seeds(self) -> None:
+        """Gives each replica seeds of its own, made from the first one's, for whatever the model
+        draws. Made anew from them, they are the same again."""
+        shares = workers.shares(self.strategy)
+        if shares.count == 1:
+            return
+        known = {id(v) for v in self.model.weights}
+        for seed in (v.value for v in self.model.variables if id(v) not in known):
+            for n, own in enumerate(self.strategy.experimental_local_results(seed)):
+                first = self._first_seeds.setdefault(id(seed), seed.numpy()[0])
+                own.assign(tf.stack([first + (shares.first + n) * APART, seed[1]]))
+
     @tf.function
     def step(self, iterator: Any) -> dict[str, tf.Tensor]:
         """Takes a batch from `iterator` and makes one update. Returns sums over the batch
         (``loss``, the objective's metrics, ``examples``), and ``gradient_norm``."""
-        parts = self.strategy.run(self._replica, args=next(iterator))
-        return {
-            name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None)
-            for name, part in parts.items()
-        }
+        parts = self.strategy.run(self._replica, args=next(iterator))  # equal on all replicas
+        return {k: self.strategy.experimental_local_results(v)[0] for k, v in parts.items()}
 
-    def _replica_step(self, inputs: Any, targets: Any) -> dict[str, tf.Tensor]:
+    def _replica_step(self, inputs: Any, targets: Any, counted: Any = None) -> dict[str, tf.Tensor]:
         context = tf.distribute.get_replica_context()
         replicas = float(self.strategy.num_replicas_in_sync)
         weights = self._weights()
         with tf.GradientTape() as tape:
             losses, metrics = self.objective(inputs, targets)
             here = tf.cast(tf.shape(losses)[0], tf.float32)
+            losses = tf.cast(losses, tf.float32)
+            if counted is not None:
+                here, losses = tf.reduce_sum(counted), losses * counted
             examples = context.all_reduce(tf.distribute.ReduceOp.SUM, here)
-            loss = tf.reduce_sum(tf.cast(losses, tf.float32)) / examples
+            loss = tf.reduce_sum(losses) / examples
             scaled = self.optimizer.scale_loss(loss)
         # Dense, so that rows of an embedding that occur twice count once in the norm.
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(scaled, weights)]
@@ -192,9 +227,14 @@ class Trainer:
         # Keras sums over replicas once more: what is equal on all of them is divided first.
         self.optimizer.apply([g / replicas for g in gradients], self.model.trainable_variables)
         self._update_averages()
-        sums = {name: tf.reduce_sum(tf.cast(m, tf.float32)) for name, m in metrics.items()}
-        norm = norm / scale / replicas
-        return {"loss": loss * examples, **sums, "examples": here, "gradient_norm": norm}
+        values = {name: tf.cast(m, tf.float32) for name, m in metrics.items()}
+        if counted is not None:
+            values = {name: value * counted for name, value in values.items()}
+        sums = {name: tf.reduce_sum(value) for name, value in values.items()}
+        sums = {"loss": loss * examples, **sums}
+        totals = context.all_reduce(tf.distribute.ReduceOp.SUM, list(sums.values()))
+        sums = dict(zip(sums, totals, strict=True))
+        return {**sums, "examples": examples, "gradient_norm": norm / scale}
 
     def _update_averages(self) -> None:
         made = tf.cast(self.optimizer.iterations.value, tf.float32)
@@ -260,6 +300,10 @@ def fit(
     Both are found beside `weights`, under the name of `history`, which no other training of the
     run may have.
 
+    Of several workers the chief alone reads and writes files and validates; the others wait, and
+    go on as it does. Their history is empty, their model ends with the same weights. Ctrl-C ends
+    such a training with the process: it is gone on with by ``--resume``.
+
     Args:
         validate: called after every epoch; its scores are logged. None, where all data are
             trained on: every epoch is then better than the one before.
@@ -272,58 +316,106 @@ def fit(
     kept = Checkpoints(
         history.stem, weights, trainer.variables, board, trainer.config, trainer.chief
     )
-    ended = kept.finished()
-    if ended is not None:
-        tqdm.write(f"{label}: trained already")
-        write_history(ended.rows, history)
-        trainer.model.load_weights(weights)
-        return Fitted.of(ended)
-    now, place = kept.newest()
-    if place is not None:
-        tqdm.write(f"{label}: goes on at batch {now.batch + 1} of epoch {now.epoch + 1} ({place})")
+    strategy = trainer.strategy
+    counts = {"batches in an epoch": batches.steps, "epochs of this training": epochs}
+    workers.require_equal(strategy, trainer.config, counts)
+    now, ended = stand(trainer, kept, label)
+    if ended:
+        if trainer.chief:
+            write_history(now.rows, history)
+        take_best(trainer, weights)
+        return Fitted.of(now)
     clock = time.perf_counter() - now.seconds
     patience = trainer.config.patience or max(2, -(-epochs // 3))
     sign, interrupted = -1 if lower_is_better else 1, False
-    flow = watch_flow(trainer, batches, now) if trainer.config.gradient_flow else None
+    watched = trainer.config.gradient_flow and trainer.chief
+    flow = watch_flow(trainer, batches, now) if watched else None
+    hidden = None if trainer.chief else True  # None: unless it is a person who looks on
     done, total = now.epoch * batches.steps + now.batch, epochs * batches.steps
-    bar = tqdm(total=total, initial=done, desc=label, unit="batch", disable=None)
+    bar = tqdm(total=total, initial=done, desc=label, unit="batch", disable=hidden)
     try:
         while now.epoch < epochs and now.epoch - now.best_epoch < patience:
+            trainer.spread_seeds()
             row = run_epoch(trainer, batches, now, kept, board, bar, clock)
-            with trainer.averaged():
-                scores = validate(trainer.made) if validate else {}
-                score = sign * scores[monitor] if validate else now.epoch
-                if score > now.best:
-                    runs.write_whole(weights, lambda path: trainer.model.save_weights(path))
-                    now.best, now.best_epoch = float(score), now.epoch + 1  # should Ctrl-C come
-            row |= {f"val_{name}": float(value) for name, value in scores.items()}
-            now.seconds = time.perf_counter() - clock
-            now.rows.append({"epoch": now.epoch + 1, **row, "seconds": now.seconds})
-            log_epoch(trainer, now.rows, history, board)
+            if trainer.chief:
+                scores = judge(trainer, now, validate, monitor, sign, weights)
+                row |= {f"val_{name}": float(value) for name, value in scores.items()}
+                now.seconds = time.perf_counter() - clock
+                now.rows.append({"epoch": now.epoch + 1, **row, "seconds": now.seconds})
+                log_epoch(trainer, now.rows, history, board)
             if flow is not None:
                 flow.record()
                 now.flow = flow.history
                 board.figure("gradient_flow", plots.gradient_flow(now.flow), trainer.made)
             now.epoch, now.batch, now.totals = now.epoch + 1, 0, {}
-            tqdm.write(describe(now.rows[-1], epochs, "*" if now.best_epoch == now.epoch else ""))
+            now.best_epoch = int(workers.from_chief(strategy, [now.best_epoch])[0])
+            if trainer.chief:
+                mark = "*" if now.best_epoch == now.epoch else ""
+                tqdm.write(describe(now.rows[-1], epochs, mark))
             kept.save(now, trainer.made)
         if now.epoch < epochs:
             tqdm.write(f"{label}: no better {monitor} for {now.epoch - now.best_epoch} epochs")
     except KeyboardInterrupt:
+        if workers.several(strategy):
+            raise
         interrupted = True
         kept.interrupt()
         tqdm.write(f"{label}: interrupted; going on with the best weights so far")
     finally:
         bar.close()
         board.flush()
-    if not now.best_epoch:
+    if not now.best_epoch and trainer.chief:
         with trainer.averaged():
             runs.write_whole(weights, lambda path: trainer.model.save_weights(path))
-    trainer.model.load_weights(weights)
+    take_best(trainer, weights)
     now.seconds = time.perf_counter() - clock
     if not interrupted:
         kept.finish(now)
     return Fitted.of(now, interrupted)
+
+
+def stand(trainer: Trainer, kept: Checkpoints, label: str) -> tuple[Progress, bool]:
+    """Where this training stands, and whether it has ended; all variables are as they were then,
+    on every worker."""
+    now, place, ended = Progress(), None, False
+    if trainer.chief:
+        before = kept.finished()
+        ended = before is not None
+        now, place = kept.newest() if before is None else (before, None)
+    if ended:
+        tqdm.write(f"{label}: trained already")
+    if place is not None:
+        tqdm.write(f"{label}: goes on at batch {now.batch + 1} of epoch {now.epoch + 1} ({place})")
+    of_the_chief = [float(ended), now.epoch, now.batch, now.best_epoch]
+    places = list(map(int, workers.from_chief(trainer.strategy, of_the_chief)))
+    ended, now.epoch, now.batch, now.best_epoch = bool(places[0]), *places[1:]
+    workers.share(trainer.strategy, trainer.variables)
+    return now, ended
+
+
+def judge(
+    trainer: Trainer,
+    now: Progress,
+    validate: Validate | None,
+    monitor: str,
+    sign: int,
+    weights: Path,
+) -> dict[str, float]:
+    """Scores of the epoch that has just been trained; if it is the best, its weights are kept."""
+    with trainer.averaged():
+        scores = validate(trainer.made) if validate else {}
+        score = sign * scores[monitor] if validate else now.epoch
+        if score > now.best:
+            runs.write_whole(weights, lambda path: trainer.model.save_weights(path))
+            now.best, now.best_epoch = float(score), now.epoch + 1  # should Ctrl-C come
+    return scores
+
+
+def take_best(trainer: Trainer, weights: Path) -> None:
+    """Gives the model the best weights, on every worker."""
+    if trainer.chief:
+        trainer.model.load_weights(weights)
+    workers.share(trainer.strategy, [v.value for v in trainer.model.weights])
 
 
 def watch_flow(trainer: Trainer, batches: Batches, now: Progress) -> GradientFlow:
@@ -346,8 +438,7 @@ def run_epoch(
     clock: float,
 ) -> dict[str, float]:
     """One pass, or the rest of it. Returns means over its examples."""
-    epoch = batches.epoch(now.epoch, now.batch)
-    iterator = iter(trainer.strategy.experimental_distribute_dataset(epoch))
+    iterator = trainer.feed(batches, now.epoch, now.batch)
     totals: dict[str, Any] = dict(now.totals)
     for number in range(now.batch, batches.steps):
         sums = trainer.step(iterator)
@@ -358,9 +449,10 @@ def run_epoch(
             loss = float(sums["loss"] / sums["examples"])
             check_finite(loss, f"batch {number + 1} of epoch {now.epoch + 1}", trainer.config)
             bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-            step = trainer.made
-            values = {"loss": loss, "gradient_norm": float(norm)}
-            board.scalars({**values, "learning_rate": trainer.learning_rate}, step, "batch")
+            if trainer.chief:
+                values = {"loss": loss, "gradient_norm": float(norm)}
+                values |= {"learning_rate": trainer.learning_rate}
+                board.scalars(values, trainer.made, "batch")
         if kept.due and number + 1 < batches.steps:
             now.batch, now.seconds = number + 1, time.perf_counter() - clock
             now.totals = {name: float(value) for name, value in totals.items()}

@@ -22,7 +22,7 @@ TRAIN = "apps.sentiment.train"
 SHARED_FLAGS = [
     *("--run-dir", "--dataset", "--data", "--cell", "--units", "--layers", "--epochs"),
     *("--batch-size", "--learning-rate", "--seed", "--precision", "--jit", "--strategy"),
-    *("--init-from", "--resume", "--checkpoint-minutes", "--keep-checkpoints"),
+    *("--init-from", "--resume", "--checkpoint-minutes", "--keep-checkpoints", "--worker-minutes"),
 ]
 FLAGS = {
     "train": [*SHARED_FLAGS, "--preset", "--text-column", "--label-column"],
@@ -93,7 +93,7 @@ def test_a_file_can_be_run_by_its_path_too(name: str, root: Path) -> None:
         ("--readout-dropout 1", "--readout-dropout 1"),
         ("--members 0", "--members 0"),
         ("--precision float8", "--precision.*float32.*mixed_bfloat16"),
-        ("--strategy everywhere", "--strategy.*none.*mirrored"),
+        ("--strategy everywhere", "--strategy.*none.*mirrored.*multi-worker"),
         ("stray", "stray"),
     ],
 )

@@ -221,7 +221,7 @@ def test_each_bout_moves_further_or_less_far_about_a_pose_of_its_own() -> None:
 
 def test_every_bout_of_a_piece_varies_by_itself() -> None:
     pieces = Pieces(corpus(), 800, replace(NONE, pose=30), 20)
-    values, labels = pieces.batch(np.random.default_rng(0))
+    values, labels = pieces.pieces([np.random.default_rng(n) for n in range(20)])
     directions = []
     for rows, marks in zip(values, labels, strict=True):
         for _, begin, end in segments(marks):
@@ -289,7 +289,7 @@ def test_an_epoch_may_begin_in_its_middle() -> None:
 
 def test_half_of_the_pieces_change_sides() -> None:
     pieces = Pieces(corpus((-1.0, 1.0, 1.0)), 100, NONE, 100)
-    values, _ = pieces.batch(np.random.default_rng(0))
+    values, _ = pieces.pieces([np.random.default_rng(n) for n in range(100)])
     signs = np.sign(values).mean(axis=1)
     assert_array_equal(signs[:, 1:], 1)
     assert set(signs[:, 0]) == {-1.0, 1.0}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,10 +65,11 @@ def test_an_application_trains_on_two_devices_from_data_to_export(tmp_path: Path
     assert (run / "export" / "1" / "saved_model.pb").is_file()
 
 
+@pytest.mark.parametrize("strategy", ["mirrored", "multi-worker"])
 @pytest.mark.parametrize("settings", [{"jit": True}, {"precision": "mixed_float16"}])
-def test_what_two_devices_cannot_do_is_refused(settings: dict) -> None:
-    with pytest.raises(UserError, match="--strategy mirrored"):
-        training.set_up(dataclasses.replace(CONFIG, strategy="mirrored", **settings))
+def test_what_several_devices_cannot_do_is_refused(strategy: Any, settings: dict) -> None:
+    with pytest.raises(UserError, match=f"--strategy {strategy}"):
+        training.set_up(dataclasses.replace(CONFIG, strategy=strategy, **settings))
 
 
 @pytest.mark.slow

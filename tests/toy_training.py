@@ -84,7 +84,7 @@ def train(config: TrainConfig, given: SequenceBatches, epochs: int) -> list[np.n
     with strategy.scope():
         made = trainer(config, epochs=epochs)
     for epoch in range(epochs):
-        feed = iter(strategy.experimental_distribute_dataset(given.epoch(epoch)))
+        feed = made.feed(given, epoch)
         for _ in range(given.steps):
             made.step(feed)
     weights = made.model.get_weights()

@@ -35,7 +35,9 @@ def run(config: GestureConfig) -> dict[str, Any]:
     start_tensorflow()
 
     from apps.gesture import data, streams
+    from common import training, workers
 
+    strategy = training.set_up(config)
     corpus = data.load(config.dataset, config.data, config)
     if config.fold != "all":
         return one_fold(config, corpus, run)
@@ -45,10 +47,14 @@ def run(config: GestureConfig) -> dict[str, Any]:
     for fold in range(streams.folds_of(corpus)):
         folder = run.path / f"fold_{fold}"
         own = dataclasses.replace(config, fold=str(fold), run_dir=folder)  # type: ignore[arg-type]
-        if (one := runs.Run(folder)).is_finished:  # before the run was resumed
-            results.append(runs.read_json(one.metrics))
-        else:
+        one = runs.Run(folder)
+        (done,) = workers.from_chief(strategy, [one.is_finished])  # before the run was resumed
+        if not done:
             results.append(one_fold(own, corpus, one))
+        elif workers.is_chief(strategy):
+            results.append(runs.read_json(one.metrics))
+    if not workers.is_chief(strategy):
+        return {}
     return all_folds(config, results, run)
 
 
@@ -71,7 +77,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     from apps.gesture.augment import Augmentation
     from apps.gesture.batches import Pieces
     from apps.gesture.smoothing import labels_of, learned_transitions
-    from common import export, runs, training
+    from common import export, runs, training, workers
     from common.monitoring import Monitor
     from common.plots import confusion_matrix, save, save_training
 
@@ -170,6 +176,8 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     if config.refit and fitted.best_epoch and not fitted.interrupted:
         networks, fits = fit_several(config.members, "both", best=fitted.best_epoch)
         seconds += sum(one.seconds for one in fits)
+    if not workers.is_chief(strategy):  # which does the rest for all
+        return {}
 
     # Evaluate: the networks and what a sceptic would use instead, on the same streams.
     test = fixed["test"]

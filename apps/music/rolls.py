@@ -1,6 +1,6 @@
 """Batches of pieces for training and scoring."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from apps.music import keys
 from apps.music.pieces import KEYS, Piece, clock, reach, transposed
+from common.data import Shares, stream
 
 Inputs = dict[str, np.ndarray]
 
@@ -39,8 +40,9 @@ class RollBatches:
         """Batches in an epoch."""
         return -(-len(self.pieces) // self.batch_size)
 
-    def epoch(self, epoch: int, start: int = 0) -> tf.data.Dataset:
-        """The batches of `epoch` from batch number `start` on: (inputs, frames in each piece).
+    def epoch(self, epoch: int, start: int = 0, shares: Shares | None = None) -> tf.data.Dataset:
+        """The batches of `epoch` from batch number `start` on: (inputs, frames in each piece); or
+        ``Shares`` of them.
 
         Inputs: ``frames`` ``[batch, time, 88]``, ``clock`` ``[batch, time, 3]`` and ``key``
         ``[batch]``, int32, and ``mask`` ``[batch, time]``.
@@ -51,7 +53,7 @@ class RollBatches:
         plan = self._cut(np.argsort(near, kind="stable"))
         plan = [plan[place] for place in random.permutation(len(plan))]
         luck = random.uniform(size=(len(self.pieces), 3))
-        return self._dataset(plan[start:], luck)
+        return self._dataset(plan[start:], luck, shares)
 
     def in_order(self) -> tf.data.Dataset:
         """All pieces as they are and nothing told of them, the shortest first."""
@@ -73,7 +75,12 @@ class RollBatches:
     def _cut(self, order: np.ndarray) -> list[np.ndarray]:
         return [order[b : b + self.batch_size] for b in range(0, len(order), self.batch_size)]
 
-    def _dataset(self, plan: Sequence[np.ndarray], luck: np.ndarray | None) -> tf.data.Dataset:
+    def _dataset(
+        self,
+        plan: Sequence[np.ndarray],
+        luck: np.ndarray | None,
+        shares: Shares | None = None,
+    ) -> tf.data.Dataset:
         inputs = {
             "frames": tf.TensorSpec([None, None, KEYS], tf.int32),
             "clock": tf.TensorSpec([None, None, 3], tf.int32),
@@ -81,15 +88,13 @@ class RollBatches:
             "mask": tf.TensorSpec([None, None], tf.bool),
         }
 
-        def batches() -> Iterator[tuple[Inputs, np.ndarray]]:
-            for places in plan:
-                rows = [Row(self.pieces[place]) for place in places]
-                if luck is not None:
-                    rows = [self._row(self.pieces[place], luck[place]) for place in places]
-                yield padded(rows, self.multiple), np.array([len(row.piece) for row in rows])
+        def make(places: np.ndarray) -> tuple[Inputs, np.ndarray]:
+            rows = [Row(self.pieces[place]) for place in places]
+            if luck is not None:
+                rows = [self._row(self.pieces[place], luck[place]) for place in places]
+            return padded(rows, self.multiple), np.array([len(row.piece) for row in rows])
 
-        signature = (inputs, tf.TensorSpec([None], tf.int64))
-        return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(4)
+        return stream(plan, make, (inputs, tf.TensorSpec([None], tf.int64)), shares)
 
     def _row(self, piece: Piece, luck: np.ndarray) -> "Row":
         lowest, highest = reach([piece])

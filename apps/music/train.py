@@ -44,7 +44,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
     from apps.music.rolls import RollBatches
     from apps.music.settings import Settings
     from apps.music.shape import shape_of
-    from common import export, training
+    from common import export, training, workers
     from common.monitoring import Monitor
     from common.plots import save_training
 
@@ -121,6 +121,8 @@ def run(config: MusicConfig) -> dict[str, Any]:
             save_training(fitted.history, flow, run.plots, "nll", loss="nll")
         if fitted.interrupted:
             break
+    if not workers.is_chief(strategy):  # which does the rest for all
+        return {}
     ensemble = together(networks)
 
     # Evaluate: the network and what a sceptic would use instead, on the same test part.

@@ -44,7 +44,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
         report,
         vectors,
     )
-    from common import export, training
+    from common import export, training, workers
     from common.data import SequenceBatches
     from common.monitoring import Monitor
     from common.plots import confusion_matrix, save, save_training
@@ -127,6 +127,8 @@ def run(config: SentimentConfig) -> dict[str, Any]:
             save_training(fitted.history, flow, run.plots, "accuracy", loss="log_loss")
         if fitted.interrupted:
             break
+    if not workers.is_chief(strategy):  # which does the rest for all
+        return {}
     network = model.together(networks)
 
     # Evaluate: the network and what a sceptic would use instead, on the same test part.

@@ -1,6 +1,6 @@
 """Batches of utterances of like length, in an order and with a sound that the epoch decides."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from apps.speech.alphabet import Alphabet
 from apps.speech.augment import augmented
 from apps.speech.config import AugmentConfig
 from apps.speech.utterances import Utterance
-from common.data import SequenceBatches
+from common.data import SequenceBatches, Shares, stream
 
 MULTIPLE = 8000
 """Samples to whose multiples waveforms are padded: few lengths compile few times under jit."""
@@ -46,17 +46,21 @@ class SpeechBatches:
         """Batches in an epoch; the same in every one."""
         return -(-len(self.utterances) // self.batch_size)
 
-    def epoch(self, epoch: int, start: int = 0) -> tf.data.Dataset:
+    def epoch(self, epoch: int, start: int = 0, shares: Shares | None = None) -> tf.data.Dataset:
         """((waveform ``[b, n]`` float32, lengths ``[b]`` int32), (ids ``[b, m]`` int32, id lengths
-        ``[b]`` int32)) from batch number `start` of `epoch` on; both padded by 0."""
-        plan = self.plan(epoch)
+        ``[b]`` int32)) from batch number `start` of `epoch` on, both padded by 0; or ``Shares`` of
+        them. The sound of each utterance is changed by random numbers of its own."""
+        numbers = np.arange(self.steps * self.batch_size).reshape(self.steps, self.batch_size)
+        plan = [
+            np.stack([places, row[: len(places)]], axis=1)
+            for places, row in zip(self.plan(epoch), numbers, strict=True)
+        ]
 
-        def batches() -> Iterator[Any]:
-            for number in range(start, self.steps):
-                random = np.random.default_rng([self.seed, epoch, number])
-                yield self._batch(plan[number], random)
+        def make(rows: np.ndarray) -> Any:
+            randoms = [np.random.default_rng([self.seed, epoch, number]) for _, number in rows]
+            return self._batch(rows[:, 0], randoms)
 
-        return _dataset(batches)
+        return stream(plan[start:], make, _signature(), shares)
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """For each batch of `epoch` the places of its utterances."""
@@ -73,11 +77,7 @@ class SpeechBatches:
     def in_order(self) -> tf.data.Dataset:
         """All utterances once, shortest first, as they are; undo the order with ``restore``."""
 
-        def batches() -> Iterator[Any]:
-            for places in self._by_length():
-                yield self._batch(places, None)
-
-        return _dataset(batches)
+        return stream(self._by_length(), self._batch, _signature())
 
     def restore(self, rows: Sequence) -> list:
         """Results for each utterance as ``in_order`` gives them, in the order of ``utterances``."""
@@ -91,22 +91,22 @@ class SpeechBatches:
         order = np.argsort([len(u.samples) for u in self.utterances], kind="stable")
         return [order[b : b + self.batch_size] for b in range(0, len(order), self.batch_size)]
 
-    def _batch(self, places: np.ndarray, random: np.random.Generator | None) -> Any:
+    def _batch(self, places: np.ndarray, randoms: Sequence[np.random.Generator] = ()) -> Any:
         chosen = [self.utterances[place] for place in places]
         waveforms = [utterance.waveform for utterance in chosen]
-        if random is not None and self.augment is not None:
-            waveforms = [augmented(waveform, self.augment, random) for waveform in waveforms]
+        if randoms and self.augment is not None:
+            pairs = zip(waveforms, randoms, strict=True)
+            waveforms = [augmented(waveform, self.augment, random) for waveform, random in pairs]
         ids = [self.alphabet.encode(utterance.text) for utterance in chosen]
         return pad(waveforms), _side_by_side(ids, SYMBOLS if self.jit else 1, np.int32)
 
 
-def _dataset(batches: Any) -> tf.data.Dataset:
+def _signature() -> tuple[Any, Any]:
     def spec(*shape: int | None, dtype: tf.DType = tf.int32) -> tf.TensorSpec:
         return tf.TensorSpec(shape, dtype)
 
     sound = (spec(None, None, dtype=tf.float32), spec(None))
-    signature = (sound, (spec(None, None), spec(None)))
-    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(4)
+    return sound, (spec(None, None), spec(None))
 
 
 def pad(waveforms: Sequence[np.ndarray], multiple: int = MULTIPLE) -> tuple[np.ndarray, np.ndarray]:

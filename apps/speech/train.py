@@ -38,7 +38,7 @@ def run(config: SpeechConfig) -> dict[str, Any]:
         serving,
     )
     from apps.speech.batches import SpeechBatches
-    from common import export, training
+    from common import export, training, workers
     from common.monitoring import Monitor
     from common.plots import save, save_training
 
@@ -101,6 +101,8 @@ def run(config: SpeechConfig) -> dict[str, Any]:
         history=run.history(),
         board=board,
     )
+    if not workers.is_chief(strategy):  # which does the rest for all
+        return {}
 
     # Export, and ask the export the same in a process that knows only TensorFlow.
     export.write([network], exported.signatures(), run.export)

@@ -39,7 +39,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
     from apps.timeseries.panel import PARTS, cut, origins, scored
     from apps.timeseries.schema import Schema
     from apps.timeseries.shape import shape_of
-    from common import export, training
+    from common import export, training, workers
     from common.monitoring import Monitor
     from common.plots import save, save_training
 
@@ -145,6 +145,8 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         again = [fit(member, "both", best=f.best_epoch) for member, f in enumerate(fits)]
         networks = tuple(network for network, _ in again)
         result["train_seconds"] += sum(fitted.seconds for _, fitted in again)
+    if not workers.is_chief(strategy):  # which does the rest for all
+        return {}
 
     # Evaluate: the networks and what a sceptic would use instead, at the same origins.
     ensemble = serving.Ensemble(networks, correction)

@@ -1,6 +1,5 @@
 """Batches of windows, cut out of the panel as they are asked for."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +8,7 @@ import tensorflow as tf
 from apps.timeseries.panel import Cuts, Panel, gather
 from apps.timeseries.shape import Shape
 from apps.timeseries.standardise import before, together
+from common.data import Shares, stream
 
 Arrays = dict[str, np.ndarray]
 
@@ -65,10 +65,11 @@ class WindowBatches:
         """Batches in an epoch."""
         return -(-len(self.origins) // self.batch_size)
 
-    def epoch(self, epoch: int, start: int = 0) -> tf.data.Dataset:
-        """The batches of `epoch` from batch number `start` on: (inputs, truth)."""
+    def epoch(self, epoch: int, start: int = 0, shares: Shares | None = None) -> tf.data.Dataset:
+        """The batches of `epoch` from batch number `start` on: (inputs, truth); or ``Shares`` of
+        them."""
         random = np.random.default_rng([self.seed, epoch])
-        return self._dataset(self.origins[random.permutation(len(self.origins))], start)
+        return self._dataset(self.origins[random.permutation(len(self.origins))], start, shares)
 
     def in_order(self) -> tf.data.Dataset:
         """All windows in their own order."""
@@ -78,20 +79,18 @@ class WindowBatches:
         """``[windows, horizon, targets]`` in the windows' own order."""
         return truth_at(self.panel, self.origins, self.shape)
 
-    def _dataset(self, order: np.ndarray, start: int = 0) -> tf.data.Dataset:
-        def pairs() -> Iterator[tuple[Arrays, np.ndarray]]:
-            for first in range(start * self.batch_size, len(order), self.batch_size):
-                here = order[first : first + self.batch_size]
-                inputs, truth = self._inputs(here), truth_at(self.panel, here, self.shape)
-                yield ({**inputs, "teacher": truth} if self.teacher else inputs), truth
+    def _dataset(
+        self, order: np.ndarray, start: int = 0, shares: Shares | None = None
+    ) -> tf.data.Dataset:
+        begins = range(start * self.batch_size, len(order), self.batch_size)
+        plan = [order[begin : begin + self.batch_size] for begin in begins]
+        inputs, truth = self._pair(order[:1])
+        signature = ({name: _spec(array) for name, array in inputs.items()}, _spec(truth))
+        return stream(plan, self._pair, signature, shares)
 
-        example = self._inputs(order[:1])
-        truth = truth_at(self.panel, order[:1], self.shape)
-        if self.teacher:
-            example["teacher"] = truth
-        specs = {name: _spec(array) for name, array in example.items()}
-        signature = (specs, _spec(truth))
-        return tf.data.Dataset.from_generator(pairs, output_signature=signature).prefetch(4)
+    def _pair(self, origins: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        inputs, truth = self._inputs(origins), truth_at(self.panel, origins, self.shape)
+        return ({**inputs, "teacher": truth} if self.teacher else inputs), truth
 
     def _inputs(self, origins: np.ndarray) -> Arrays:
         return inputs_at(self.panel, origins, self.shape)
