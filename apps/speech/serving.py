@@ -1,14 +1,16 @@
 """What the exported model does: whole recordings at once, or sound as it arrives."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import tensorflow as tf
 
 from apps.speech import features
 from apps.speech.attention import Heard, Memory
 from apps.speech.decoding import Texts, greedy
 from apps.speech.model import Encoded, Recogniser
+from common import plain
 from common.export import Signature
 
 Tensors = dict[str, tf.Tensor]
@@ -22,6 +24,8 @@ class Serving:
         network: of ``build``.
         symbols: the text of each symbol, by id from 1.
     """
+
+    PORTABLE: ClassVar = {"encode": ("litert", "onnx")}
 
     def __init__(self, network: Recogniser, symbols: Sequence[str]) -> None:
         self.network = network
@@ -56,7 +60,20 @@ class Serving:
             network's decoder does not use is left out.
         """
         encoded = self.network((inputs["waveform"], inputs["length"]), training=False)
-        found = {"steps": encoded.lengths}
+        return {"steps": encoded.lengths, **self._heard(encoded)}
+
+    def encode(self, inputs: Tensors) -> Tensors:
+        """As ``hear``, of one recording's log-mel frames, ``log_mel`` ``[1, frames, mels]`` (at
+        least one), for runtimes that have no Fourier transform: ``log_p`` and ``states``."""
+        network, log_mel = self.network, inputs["log_mel"]
+        frames = tf.fill([1], tf.shape(log_mel)[1])
+        with plain.recurrences(1):
+            z = network.normal(log_mel, frames)
+            encoded = network.encode(z, frames, training=False)
+        return self._heard(encoded)
+
+    def _heard(self, encoded: Encoded) -> Tensors:
+        found = {}
         if self.network.by_ctc:
             found["log_p"] = tf.nn.log_softmax(self.network.ctc_logits(encoded.states))
         if self.network.by_attention:
@@ -206,13 +223,15 @@ class Serving:
         return [list(states[n : n + each]) for n in range(0, len(states), each)]
 
     def signatures(self) -> dict[str, Signature]:
-        """What ``common.export.write`` writes: ``serving_default`` and ``hear``; ``say`` where
-        there is an attention decoder; ``start``, ``step`` and ``finish`` of a causal model."""
+        """What ``common.export.write`` writes: ``serving_default``, ``hear`` and ``encode``;
+        ``say`` where there is an attention decoder; ``start``, ``step`` and ``finish`` of a
+        causal model."""
         waveform = tf.TensorSpec([None, None], tf.float32, "waveform")
         sound = [{"waveform": waveform, "length": tf.TensorSpec([None], tf.int32, "length")}]
         found: dict[str, Signature] = {
             "serving_default": (self.whole, sound),
             "hear": (self.hear, sound),
+            "encode": (self.encode, [{"log_mel": self._frames()}]),
         }
         if self.network.by_attention:
             found["say"] = (self.say, [self._say_inputs()])
@@ -225,6 +244,16 @@ class Serving:
                 "finish": (self.finish, [state]),
             }
         return found
+
+    def examples(self, waveform: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+        """A request to those that need no state, of one recording ``[samples]``."""
+        sound = {"waveform": waveform[np.newaxis], "length": np.array([len(waveform)], np.int32)}
+        log_mel, _ = self.network.log_mel(sound["waveform"], sound["length"])
+        frames = {"log_mel": log_mel.numpy()}
+        return {"serving_default": sound, "hear": sound, "encode": frames}
+
+    def _frames(self) -> tf.TensorSpec:
+        return tf.TensorSpec([1, None, self.network.settings.mels], tf.float32, "log_mel")
 
     def _say_inputs(self) -> dict[str, tf.TensorSpec]:
         width = self.network.decoder.key.kernel.shape[0]
