@@ -78,7 +78,7 @@ def read_out(decoder: AttentionDecoder, memory: Memory, limits: Any) -> Texts:
         last = tf.where(done, 0, last)
         return u + 1, heard, last, done, said.write(u, last)
 
-    said = history(tf.int32, limit, [None]).write(0, tf.zeros([batch], tf.int32))
+    said = history(tf.int32, limit, [None])
     first = (tf.zeros([], tf.int32), decoder.start(memory), tf.fill([batch], START))
     count, _, _, _, said = tf.while_loop(goes_on, body, (*first, tf.zeros([batch], tf.bool), said))
     ids = tf.transpose(said.stack()[:count])

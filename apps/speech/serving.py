@@ -46,10 +46,16 @@ class Serving:
             ``text`` and ``confidence`` ``[batch]``: how likely the network finds that text, from
             0 to 1; ``ids`` ``[batch, length]``, its symbols, padded by 0.
         """
-        encoded = self.network((inputs["waveform"], inputs["length"]), training=False)
-        texts, log_p = greedy(self.network, encoded)
+        texts, log_p = greedy(self.network, self._encoded(inputs))
         confidence = tf.exp(tf.minimum(log_p, 0.0))
-        return {"text": self.text(texts), "confidence": confidence, "ids": texts.ids}
+        said = {"text": self.text(texts), "confidence": confidence, "ids": texts.ids}
+        return _asked_for(said, inputs)
+
+    def _encoded(self, inputs: Tensors) -> Encoded:
+        """Of one recording at least: a convolution over none of them fails."""
+        more = [0, tf.maximum(1 - tf.shape(inputs["length"])[0], 0)]
+        waveform = tf.pad(inputs["waveform"], [more, [0, 0]])
+        return self.network((waveform, tf.pad(inputs["length"], [more])), training=False)
 
     def hear(self, inputs: Tensors) -> Tensors:
         """What a beam search goes by. Inputs as of ``whole``.
@@ -59,8 +65,8 @@ class Serving:
             CTC, the blank first; ``states`` ``[batch, time, width]``, of the encoder. What the
             network's decoder does not use is left out.
         """
-        encoded = self.network((inputs["waveform"], inputs["length"]), training=False)
-        return {"steps": encoded.lengths, **self._heard(encoded)}
+        encoded = self._encoded(inputs)
+        return _asked_for({"steps": encoded.lengths, **self._heard(encoded)}, inputs)
 
     def encode(self, inputs: Tensors) -> Tensors:
         """As ``hear``, of one recording's log-mel frames, ``log_mel`` ``[1, frames, mels]`` (at
@@ -281,6 +287,12 @@ class Serving:
             **self._recurrent_states(),
             "state_last": tf.TensorSpec([None], tf.int32, "state_last"),
         }
+
+
+def _asked_for(said: Tensors, inputs: Tensors) -> Tensors:
+    """Without the row that stands in for none."""
+    count = tf.shape(inputs["length"])[0]
+    return {name: value[:count] for name, value in said.items()}
 
 
 def _sizes(cell: Any) -> list[int]:
