@@ -1,7 +1,7 @@
 """SavedModels that take raw input and need none of this code, the proof of it, and their way to
 other runtimes.
 
-    python -m common.export --run RUN --to savedmodel,litert,onnx
+    python -m common.export --run RUN --to savedmodel,litert,onnx --out FOLDER
 
 Beside its graph an exported model carries in ``assets.extra`` a request to each signature
 (``common.warmup``) and ``portable.json``: which signatures other runtimes can run, and in which
