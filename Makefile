@@ -11,10 +11,12 @@ RUN := runs/bench/timeseries
 GESTURE_RUN := runs/bench/gesture
 MUSIC_RUN := runs/bench/music
 SPEECH_RUN := runs/bench/speech
+SENTIMENT_RUN := runs/bench/sentiment
+SERVED := $(SENTIMENT_RUN) $(RUN) $(MUSIC_RUN) $(SPEECH_RUN) $(GESTURE_RUN)
 
 .PHONY: help install lint test test-slow sentiment timeseries music speech gesture gesture-folds \
   board bench bench-recurrence bench-timeseries bench-gesture bench-music bench-speech \
-  bench-checkpoints bench-scaling kill-test cluster-demo clean
+  bench-checkpoints bench-scaling bench-serving kill-test cluster-demo export clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -37,6 +39,10 @@ install: .venv/.app ## make .venv and install the suite in it
 
 .venv/.speech: $(MANIFEST) | .venv/bin/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[speech]'
+	@touch $@ .venv/.app
+
+.venv/.export: $(MANIFEST) | .venv/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[edge,onnx]'
 	@touch $@ .venv/.app
 
 .venv/.bench: $(MANIFEST) | .venv/bin/python
@@ -81,7 +87,12 @@ board: .venv/.app ## TensorBoard on runs/
 cluster-demo: .venv/.app ## two workers on this machine train like one, and survive a kill
 	$(BIN)/python -m studies.cluster_demo $(ARGS)
 
-bench: bench-recurrence bench-timeseries bench-gesture bench-music bench-speech bench-checkpoints bench-scaling ## every benchmark
+export: .venv/.export ## a run's model for LiteRT and ONNX; ARGS="--run FOLDER --to litert"
+	$(BIN)/python -m common.export $(ARGS)
+
+bench: ## every benchmark
+bench: bench-recurrence bench-timeseries bench-gesture bench-music bench-speech bench-serving \
+  bench-checkpoints bench-scaling
 
 bench-recurrence: .venv/.bench ## the recurrence beside Keras, PyTorch and bare matrix products
 	$(BIN)/python -m benchmarks.recurrence $(ARGS)
@@ -115,6 +126,12 @@ runs/bench/speech/metrics.json: | .venv/.speech
 
 bench-checkpoints: .venv/.speech ## what share of a training its checkpoints take
 	$(BIN)/python -m benchmarks.checkpoints $(ARGS)
+
+bench-serving: .venv/.app $(SERVED:=/metrics.json) ## a SavedModel's latency beside predict's
+	$(BIN)/python -m benchmarks.serving $(SERVED) $(ARGS)
+
+runs/bench/sentiment/metrics.json: | .venv/.app
+	$(BIN)/python -m apps.sentiment.train --run-dir $(@D)
 
 clean: ## remove .venv and what tools left; runs/ stays
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -48,16 +48,16 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
         raise UserError("ai-edge-litert is missing: pip install -c constraints.txt -e '.[edge]'")
     start_tensorflow()
 
-    from apps.gesture import litert
-    from common import export
+    from common import export, formats
 
     folder = finished.export.parent / "litert"
     model = export.load(finished.export)
     contenders = {"SavedModel": of_saved_model(model)}
     sizes = {}
-    for name, file in litert.FILES.items():
-        contenders[f"LiteRT {name}"], hop = of_litert(folder / file)
-        sizes[f"LiteRT {name}"] = (folder / file).stat().st_size
+    for name in formats.WEIGHTS:
+        file = folder / f"hop_{name}.tflite"
+        contenders[f"LiteRT {name}"], hop = of_litert(file)
+        sizes[f"LiteRT {name}"] = file.stat().st_size
     seconds = in_turn(contenders, hop, len(schema["channels"]), config.hops)
     result = {
         "run": str(config.run),

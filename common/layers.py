@@ -8,8 +8,9 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from common import recurrence
+from common import plain, recurrence
 from common.cells import Cell, make_cell
+from common.loops import lacking
 
 Direction = Literal["forward", "bidirectional"]
 Watched = dict[str, list[tf.Tensor]]
@@ -100,12 +101,13 @@ class Recurrent(keras.layers.Layer):
     def _run(
         self, inputs: Any, mask: Any, training: Any, probes: Any, initial_state: Any = None
     ) -> Any:
+        how = {"initial_state": initial_state, "mask": mask, "reverse": self.reverse}
+        if plain.wanted():
+            return plain.run(self.cell, inputs, **how)
         return recurrence.run(
             self.cell,
             inputs,
-            initial_state=initial_state,
-            mask=mask,
-            reverse=self.reverse,
+            **how,
             truncate=self.truncate,
             recompute=not training,  # no gates are kept where there is no way back
             block=self.block if training else 0,
@@ -119,7 +121,7 @@ class Recurrent(keras.layers.Layer):
         width = tf.minimum(self.segment, time)  # short sequences are not padded to a segment
 
         def fold(sequence: Any) -> Any:
-            padded = tf.pad(sequence, [[0, 0], [0, -time % width], [0, 0]])
+            padded = tf.pad(sequence, [[0, 0], [0, lacking(time, width)], [0, 0]])
             return tf.reshape(padded, [-1, width, sequence.shape[-1]])
 
         here = fold(mask[..., tf.newaxis])[..., 0]

@@ -47,3 +47,9 @@ def steps(rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """The other way round, with all but the width taken from `like`."""
     shape = tf.concat([tf.shape(like)[:-1], [rows.shape[-1]]], 0)
     return tf.ensure_shape(tf.reshape(rows, shape), [*like.shape[:-1], rows.shape[-1]])
+
+
+def lacking(count: Any, multiple: Any) -> Any:
+    """How many more make `count` a multiple. Without a negative number on the way, whose
+    remainder ONNX takes otherwise than TensorFlow."""
+    return (multiple - count % multiple) % multiple

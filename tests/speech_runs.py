@@ -84,7 +84,13 @@ def random_run(causal: bool = False, decoder: Any = None) -> Path:
     runs.start(run, "speech", config)
     schema.write(run, config, corpus, language.learn([u.text for u in corpus.train], 2))
     serving = Serving(network, corpus.alphabet.symbols)
-    export.write([network], serving.signatures(), run.export)
+    export.write(
+        [network],
+        serving.signatures(),
+        run.export,
+        examples=serving.examples(sound(5) / np.float32(32768)),
+        portable=serving.PORTABLE,
+    )
     return run.path
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.gesture import litert
+from common import formats
 from tests.commands import command, refusal
 from tests.gesture_runs import causal_run, small_run
 
@@ -44,10 +44,10 @@ def test_every_file_of_the_run_is_asked(tmp_path: Path) -> None:
     result = json.loads(out.read_text())
     assert result["hop"] == 3
     rows = result["contenders"]
-    assert set(rows) == {"SavedModel", *(f"LiteRT {name}" for name in litert.FILES)}
+    assert set(rows) == {"SavedModel", *(f"LiteRT {name}" for name in formats.WEIGHTS)}
     assert [rows[name]["calls_a_hop"] for name in rows] == [3, 1, 1]
-    for name, file in litert.FILES.items():
+    for name in formats.WEIGHTS:
         row = rows[f"LiteRT {name}"]
-        assert row["bytes"] == (run / "export" / "litert" / file).stat().st_size
+        assert row["bytes"] == (run / "export" / "litert" / f"hop_{name}.tflite").stat().st_size
         assert row["median_ms_a_call"] == pytest.approx(3 * row["median_ms_a_frame"])
     assert all(name in answer.out for name in rows)

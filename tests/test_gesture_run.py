@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from apps.gesture import litert
+from common import formats
 from tests.commands import Answer, command, refusal
 from tests.gesture_runs import (
     EVALUATE,
@@ -57,7 +57,8 @@ def test_the_folder_of_a_run_has_all_that_was_promised(causal: bool) -> None:
     assert plots == {"bands", "confusion", "subjects", "learning_curves"}
     assert list((run / "tensorboard").rglob("events*"))
     files = {path.name for path in (run / "export").rglob("*.tflite")}
-    assert files == (set(litert.FILES.values()) if causal else set())
+    wanted = {f"hop_{weights}.tflite" for weights in formats.WEIGHTS}
+    assert files == set(result["litert_bytes"] if causal else ()) == (wanted if causal else set())
     for line in ("apps.gesture.predict", "apps.gesture.evaluate", "saved_model_cli"):
         assert line in answer.out
     assert ("--live" in answer.out) == causal

@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 
-from apps.gesture import litert, model
+from apps.gesture import model
 from apps.gesture.config import GestureConfig
 from apps.gesture.serving import Serving
-from common import export
+from common import export, formats
 from common.cells import CELLS
 
 TIME = 133
@@ -38,6 +38,11 @@ def serving(**settings: Any) -> Serving:
 def whole(exported: Serving, frames: np.ndarray = FRAMES) -> dict[str, Any]:
     mask = tf.ones(frames.shape[:2], tf.bool)
     return exported.whole({"frames": tf.constant(frames), "mask": mask})
+
+
+def write(exported: Serving, path: Path) -> None:
+    more = {"examples": exported.examples(FRAMES[0]), "portable": exported.portable()}
+    export.write(exported.networks, exported.signatures(), path, **more)
 
 
 def state_of(answer: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +77,7 @@ def exported() -> Serving:
 @pytest.fixture(scope="module")
 def path(exported: Serving, tmp_path_factory: Any) -> Path:
     path = tmp_path_factory.mktemp("export") / "1"
-    export.write(exported.networks, exported.signatures(), path)
+    write(exported, path)
     return path
 
 
@@ -153,7 +158,7 @@ def test_a_clean_process_gives_the_same_answers(exported: Serving, path: Path) -
 
 
 def test_a_bidirectional_model_has_no_steps() -> None:
-    assert set(serving(causal=False).signatures()) == {"serving_default"}
+    assert set(serving(causal=False).signatures()) == {"serving_default", "stream"}
 
 
 # LiteRT
@@ -179,9 +184,10 @@ def hop_by_hop(file: Path, exported: Serving) -> np.ndarray:
 @pytest.mark.parametrize("cell", ["lstm", "mingru"])
 def test_litert_files_say_what_the_model_says(cell: str, tmp_path: Path) -> None:
     exported = serving(cell=cell, layers=2, units=16, width=16)
-    sizes = litert.write(exported, tmp_path)
-    files = {name: tmp_path / file for name, file in litert.FILES.items()}
-    assert sizes == {name: file.stat().st_size for name, file in files.items()}
+    write(exported, tmp_path / "1")
+    made = formats.convert(tmp_path / "1", "litert", tmp_path)
+    files = dict(zip(formats.WEIGHTS, (file.path for file in made), strict=True))
+    sizes = {name: file.stat().st_size for name, file in files.items()}
     assert sizes["int8"] < sizes["float32"]
     expected = whole(exported)["probabilities"].numpy()[:1]
     float32 = hop_by_hop(files["float32"], exported)

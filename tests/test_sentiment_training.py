@@ -77,6 +77,7 @@ def test_every_cell_trains_and_exports(cell: str, quick_intervals: None, tmp_pat
     assert set(export.load(tmp_path / "run" / "export" / "1").signatures) == {
         "serving_default",
         "trajectory",
+        "read",
     }
 
 

@@ -26,6 +26,7 @@ import tensorflow as tf
 from apps.gesture.config import GestureConfig
 from common.cells import make_cell
 from common.layers import Recurrent
+from common.loops import lacking
 
 KERNELS = (5, 5)  # hops, of the convolutions after the one that makes hops
 States = list[list[Any]]
@@ -87,7 +88,7 @@ class Labeller(keras.Model):
         time = tf.shape(frames)[1]
         if mask is None:
             mask = tf.ones(tf.shape(frames)[:2], tf.bool)
-        missing = -time % self.hop + self.delay * self.hop
+        missing = lacking(time, self.hop) + self.delay * self.hop
         last = tf.maximum(tf.reduce_sum(tf.cast(mask, tf.int32), axis=1, keepdims=True) - 1, 0)
         at = tf.minimum(tf.range(time + missing)[tf.newaxis], last)
         z = self.standard(tf.gather(frames, at, batch_dims=1))

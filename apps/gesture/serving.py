@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from apps.gesture.model import Labeller, States, compiled, mean
+from common import plain
 from common.export import Signature
 
 Tensors = dict[str, tf.Tensor]
+FEW = 256
+"""Frames of an example, at the most."""
 
 
 class Serving:
@@ -37,11 +41,17 @@ class Serving:
             say after a stream's end means nothing) and, the same for all, ``classes``.
         """
         frames, mask = inputs["frames"], inputs["mask"]
-        time = tf.shape(frames)[1]
-        missing = tf.maximum(1 - time, 0)  # a recurrence needs something to run over
-        frames = tf.pad(frames, [[0, 0], [0, missing], [0, 0]])
-        said = self.answer(frames, tf.pad(mask, [[0, 0], [0, missing]]))[:, :time]
+        batch, time = tf.unstack(tf.shape(mask))
+        more = [[0, tf.maximum(1 - size, 0)] for size in (batch, time)]  # one to run over
+        said = self.answer(tf.pad(frames, [*more, [0, 0]]), tf.pad(mask, more))[:batch, :time]
         return {**self._named(said), "classes": self.classes}
+
+    def stream(self, inputs: Tensors) -> Tensors:
+        """For other runtimes: ``frames`` ``[1, time, channels]`` of one whole stream, at least one,
+        to ``probabilities`` ``[1, time, classes]``."""
+        with plain.recurrences(1):
+            said = [network(inputs["frames"], training=False) for network in self.networks]
+        return {"probabilities": mean(said)}
 
     def start(self, inputs: Tensors) -> Tensors:
         """The state before the first frame of so many streams (``batch``, a scalar)."""
@@ -160,7 +170,7 @@ class Serving:
 
     def signatures(self) -> dict[str, Signature]:
         """What ``common.export.write`` writes: ``serving_default`` and, of a causal model,
-        ``start``, ``step`` and ``finish``."""
+        ``start``, ``step``, ``finish`` and ``hop``; of another, ``stream``."""
         channels = self.network.channels
         frames = tf.TensorSpec([None, None, channels], tf.float32, "frames")
         mask = tf.TensorSpec([None, None], tf.bool, "mask")
@@ -168,7 +178,8 @@ class Serving:
             "serving_default": (self.whole, [{"frames": frames, "mask": mask}])
         }
         if not self.network.settings.causal:
-            return whole
+            one = tf.TensorSpec([1, None, channels], tf.float32, "frames")
+            return whole | {"stream": (self.stream, [{"frames": one}])}
         state = {
             "state_recent": tf.TensorSpec([None, None, channels], tf.float32, "state_recent"),
             "state_hops": tf.TensorSpec([], tf.int32, "state_hops"),
@@ -178,9 +189,10 @@ class Serving:
             "start": (self.start, [{"batch": tf.TensorSpec([], tf.int32, "batch")}]),
             "step": (self.step, [{"frames": frames, **state}]),
             "finish": (self.finish, [state]),
+            "hop": (self.hop, [self._hop_inputs()]),
         }
 
-    def hop_signature(self) -> Signature:
+    def _hop_inputs(self) -> dict[str, tf.TensorSpec]:
         """Of ``hop``, with one stream and every shape fixed."""
         network = self.network
         shapes = {
@@ -188,5 +200,17 @@ class Serving:
             "state_recent": [1, network.context, network.channels],
             **{name: [1, spec.shape[-1]] for name, spec in self._recurrent_states().items()},
         }
-        specs = {name: tf.TensorSpec(s, tf.float32, name) for name, s in shapes.items()}
-        return self.hop, [specs]
+        return {name: tf.TensorSpec(s, tf.float32, name) for name, s in shapes.items()}
+
+    def portable(self) -> dict[str, tuple[str, ...]]:
+        """What other runtimes can run."""
+        return {"hop" if self.network.settings.causal else "stream": ("litert", "onnx")}
+
+    def examples(self, frames: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+        """A request to those that need no state, or zeros; of one stream ``[time, channels]``."""
+        one = frames[np.newaxis, :FEW]
+        whole = {"frames": one, "mask": np.ones(one.shape[:2], bool)}
+        if not self.network.settings.causal:
+            return {"serving_default": whole, "stream": {"frames": one}}
+        first = {name: np.zeros(s.shape, np.float32) for name, s in self._hop_inputs().items()}
+        return {"serving_default": whole, "hop": first | {"frames": one[:, : self.network.hop]}}

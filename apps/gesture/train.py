@@ -64,7 +64,6 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
 
     from apps.gesture import (
         baselines,
-        litert,
         metrics,
         model,
         objectives,
@@ -77,7 +76,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     from apps.gesture.augment import Augmentation
     from apps.gesture.batches import Pieces
     from apps.gesture.smoothing import labels_of, learned_transitions
-    from common import export, runs, training, workers
+    from common import export, formats, runs, training, workers
     from common.monitoring import Monitor
     from common.plots import confusion_matrix, save, save_training
 
@@ -216,10 +215,17 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
 
     # Export, and ask the export the same in a process that knows only TensorFlow.
     exported = serving.Serving(networks, classes)
-    export.write(networks, exported.signatures(), run.export)
-    if config.causal:
-        result["litert_bytes"] = litert.write(exported, run.export.parent / "litert")
     begun = dataclasses.replace(test[0], values=test[0].values[: report.CHECKED])
+    export.write(
+        networks,
+        exported.signatures(),
+        run.export,
+        examples=exported.examples(begun.values),
+        portable=exported.portable(),
+    )
+    if config.causal:
+        files = formats.convert(run.export, "litert", run.export.parent)
+        result["litert_bytes"] = {file.path.name: file.size for file in files}
     expected = probabilities_of(answer, [begun])[0]
     result["export_difference"] = report.check_export(run.export, begun, expected)
     runs.write_json(run.path / "schema.json", written)

@@ -235,6 +235,7 @@ def nll(asked: Asked, past: Past, frames: tf.Tensor, training: Any = False) -> t
     """Negative log-likelihood of each frame in nats, ``[rows]``, summed over the keys."""
     first = asked[0][0]
     most = tf.reduce_max(tf.reduce_sum(tf.cast(frames > 0, tf.int32), axis=1))
+    most = tf.maximum(most, 0)  # of no frames
     if training:  # of one size, to compile once
         most = first.most
     parts = take_apart(frames, most, first.articulated, tf.float32)

@@ -12,6 +12,7 @@ from apps.music.model import Composer
 from apps.music.pieces import KEYS, LONGEST_BAR, Corpus, Piece
 from apps.music.rolls import RollBatches
 from apps.music.settings import draw
+from common import plain
 from common.export import Signature
 
 Outputs = dict[str, tf.Tensor]
@@ -19,6 +20,7 @@ States = list[list[list[tf.Tensor]]]
 """Of each member, of each layer."""
 
 
+PORTABLE = {"weigh": ("onnx",)}
 LINES = "state_lines"
 """The key of each voice, counted from 1, of the frame before the one before."""
 
@@ -94,8 +96,15 @@ class Ensemble:
     def score(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> Outputs:
         """Given what stands before each frame: ``nll`` ``[batch, time]``, its nats, and
         ``likeliest`` ``[batch, time, 88]``, the frame that was expected."""
+        time, roll = tf.shape(roll)[1], at_least_one(roll)
         told = told_of(roll, bar, offset, key)
-        return {"nll": self.nats(roll, *told), "likeliest": self.likeliest(roll, *told)}
+        said = {"nll": self.nats(roll, *told), "likeliest": self.likeliest(roll, *told)}
+        return {name: value[:, :time] for name, value in said.items()}
+
+    def weigh(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> Outputs:
+        """For other runtimes: ``nll`` of ``score``, of one piece."""
+        with plain.recurrences(1):
+            return {"nll": self.nats(roll, *told_of(roll, bar, offset, key))}
 
     def generate(
         self,
@@ -150,7 +159,9 @@ class Ensemble:
         led = tf.shape(given)[1]
         given = tf.pad(given, [[0, 0], [0, 1], [0, 0]])  # one to look at where there is none
         key = tf.fill([batch], told.key)
-        roll = tf.TensorArray(tf.int32, size=time, element_shape=[None, KEYS])
+        silence = tf.zeros([batch, KEYS], tf.int32)
+        roll = tf.TensorArray(tf.int32, size=tf.maximum(time, 1), element_shape=[None, KEYS])
+        roll = roll.write(0, silence)  # something to stack, where no frame is asked for
 
         def body(t: Any, before: Any, lines: Any, states: Any, roll: Any) -> Any:
             left = tf.minimum(time - t + told.after, LONGEST_BAR) * tf.cast(
@@ -169,12 +180,11 @@ class Ensemble:
             frame = tf.ensure_shape(frame, before.shape)
             return t + 1, frame, self.first.follow(frame, lines), states, roll.write(t, frame)
 
-        silence = tf.zeros([batch, KEYS], tf.int32)
         lines = tf.fill([batch, self.shape.voices], -1)
         states = [network.first_states(batch) for network in self.networks]
         start_values = (tf.constant(0), silence, lines, states, roll)
         *_, roll = tf.while_loop(lambda t, *_: t < time, body, start_values)
-        return tf.transpose(roll.stack(), [1, 0, 2])
+        return tf.transpose(roll.stack()[:time], [1, 0, 2])
 
     def _advanced(
         self, past: Past, clock: tf.Tensor, states: States
@@ -238,16 +248,19 @@ class Ensemble:
         for name, state in flat:
             stepped[name] = tf.TensorSpec([None, state.shape[-1]], tf.float32, name)
         stepped[LINES] = tf.TensorSpec([None, self.shape.voices], tf.float32, LINES)
+        drawn = [rolls("start"), *scalars(steps=tf.int32, **draw, **whole, **after)]
         return {
-            "generate": (
-                self.generate,
-                [rolls("start"), *scalars(steps=tf.int32, **draw, **whole, **after)],
-            ),
+            "serving_default": (self.compose, drawn),
+            "generate": (self.compose, drawn),
             "harmonise": (
                 self.harmonise,
                 [rolls("given"), rolls("start"), *scalars(**draw, **whole, **after)],
             ),
             "score": (self.score, [rolls("roll"), *scalars(**whole)]),
+            "weigh": (
+                self.weigh,
+                [tf.TensorSpec([1, None, KEYS], tf.int32, "roll"), *scalars(**whole)],
+            ),
             "step": (self.step, [stepped]),
         }
 
@@ -272,6 +285,11 @@ def sample(composer: Any, corpus: Corpus, steps: int) -> Piece:
     how = draw(bar=bar, key=int(np.argmax(keys.counts(corpus.train))))
     roll = composer.compose(nothing, tf.constant(steps), **how)["roll"]
     return Piece("composed", roll.numpy()[0].astype(np.uint8), bar)
+
+
+def at_least_one(roll: tf.Tensor) -> tf.Tensor:
+    """A roll of no frames gets one of silence: a recurrence needs something to run over."""
+    return tf.pad(roll, [[0, 0], [0, tf.maximum(1 - tf.shape(roll)[1], 0)], [0, 0]])
 
 
 def told_of(roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> tuple:

@@ -13,6 +13,9 @@ from common import runs
 from common.config import from_json
 from common.errors import UserError
 
+FEW = 16
+"""Frames that are composed as an example."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -84,4 +87,19 @@ def draw(
         "temperature": tf.constant(temperature, tf.float32),
         "top_p": tf.constant(top_p, tf.float32),
         **{name: tf.constant(value, tf.int32) for name, value in whole.items()},
+    }
+
+
+def examples(asked: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """A request to those signatures that need no state, from one to ``score``: a bar to compose,
+    and the beginning of a piece to be scored."""
+    how = draw(bar=int(asked["bar"]), offset=int(asked["offset"]))
+    start = {"start": asked["roll"][:, :0], "steps": np.array(FEW, np.int32)}
+    composed = start | {name: value.numpy() for name, value in how.items()}
+    scored = {**asked, "roll": asked["roll"][:, : 4 * FEW]}
+    return {
+        "serving_default": composed,
+        "generate": composed,
+        "score": scored,
+        "weigh": scored,
     }

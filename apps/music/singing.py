@@ -16,10 +16,12 @@ from apps.music.serving import (
     Outputs,
     States,
     Told,
+    at_least_one,
     frame_clock,
     state_names,
     told_of,
 )
+from common import plain
 from common.export import Signature
 
 
@@ -89,8 +91,15 @@ class Singers:
 
     def score(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> Outputs:
         """As ``serving.Ensemble.score``; the nats of a note stand where it begins."""
+        time, roll = tf.shape(roll)[1], at_least_one(roll)
         told = told_of(roll, bar, offset, key)
-        return {"nll": self.nats(roll, *told), "likeliest": self.likeliest(roll, *told)}
+        said = {"nll": self.nats(roll, *told), "likeliest": self.likeliest(roll, *told)}
+        return {name: value[:, :time] for name, value in said.items()}
+
+    def weigh(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> Outputs:
+        """As ``serving.Ensemble.weigh``."""
+        with plain.recurrences(1):
+            return {"nll": self.nats(roll, *told_of(roll, bar, offset, key))}
 
     def generate(
         self,
@@ -220,9 +229,13 @@ class Singers:
             stepped[name] = tf.TensorSpec([None, state.shape[-1]], tf.float32, name)
         stepped[LINES] = tf.TensorSpec([None, EARLIER], tf.float32, LINES)
         last = [*drawing, *whole, *_scalars(tf.int32, "after")]
+        drawn = [roll[0], *_scalars(tf.int32, "steps"), *last]
+        one = tf.TensorSpec([1, None, KEYS], tf.int32, "roll")
         return {
-            "generate": (self.generate, [roll[0], *_scalars(tf.int32, "steps"), *last]),
+            "serving_default": (self.compose, drawn),
+            "generate": (self.compose, drawn),
             "score": (self.score, [roll[1], *whole]),
+            "weigh": (self.weigh, [one, *whole]),
             "step": (self.step, [stepped]),
         }
 

@@ -42,7 +42,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
         singing,
     )
     from apps.music.rolls import RollBatches
-    from apps.music.settings import Settings
+    from apps.music.settings import Settings, asked, examples
     from apps.music.shape import shape_of
     from common import export, training, workers
     from common.monitoring import Monitor
@@ -142,7 +142,13 @@ def run(config: MusicConfig) -> dict[str, Any]:
     }
 
     # Export, and ask the export the same in a process that knows only TensorFlow.
-    export.write(networks, ensemble.signatures(), run.export)
+    export.write(
+        networks,
+        ensemble.signatures(),
+        run.export,
+        examples=examples(asked(corpus.test[0], settings)),
+        portable=serving.PORTABLE,
+    )
     result["export_difference"] = report.check_export(
         run.export, corpus.test[0], settings, losses[0]
     )

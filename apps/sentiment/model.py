@@ -1,13 +1,15 @@
 """From a string to class probabilities: words, vectors, recurrence, pooling, readout."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from apps.sentiment.config import SentimentConfig
+from common import plain
+from common.export import Signature
 from common.layers import MaskedPooling, recurrent_stack
 
 PADDING, UNKNOWN = 0, 1  # as keras.layers.TextVectorization numbers them
@@ -172,6 +174,7 @@ class Answers:
     """
 
     PREFIXES = 64  # read at a time by `trajectory`
+    PORTABLE: ClassVar = {"read": ("onnx",)}
 
     def __init__(
         self,
@@ -180,7 +183,7 @@ class Answers:
         classes: Sequence[str],
         longest: int,
     ) -> None:
-        self.answer = compiled(model)
+        self.model, self.answer = model, compiled(model)
         self.vectorizer = vectorizer
         self.classes = tf.constant(list(classes))
         self.longest = longest
@@ -225,6 +228,32 @@ class Answers:
         )
         probabilities = tf.RaggedTensor.from_row_splits(answers, numbers.row_splits)
         return {"tokens": split.to_tensor(), "probabilities": probabilities.to_tensor()}
+
+    def read(self, words: tf.Tensor) -> dict[str, tf.Tensor]:
+        """For runtimes without strings: word numbers ``[batch, time]``, padded by 0, to
+        ``probabilities`` ``[batch, classes]``."""
+        with plain.recurrences():
+            logits = self.model(_at_least_one_step(words), training=False)
+        return {"probabilities": tf.nn.softmax(tf.cast(logits, tf.float32))}
+
+    def signatures(self) -> dict[str, Signature]:
+        """What ``common.export.write`` writes."""
+        strings = tf.TensorSpec([None], tf.string, "text")
+        words = tf.TensorSpec([None, None], tf.int32, "words")
+        return {
+            "serving_default": (self.label, [strings]),
+            "trajectory": (self.trajectory, [strings]),
+            "read": (self.read, [words]),
+        }
+
+    def examples(self, texts: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+        """A request to each of them: of the first text, and of all by their numbers."""
+        numbers = encode(self.vectorizer, texts, self.longest)
+        words = np.zeros([len(texts), max(map(len, numbers))], np.int32)
+        for row, found in zip(words, numbers, strict=True):
+            row[: len(found)] = found
+        strings = {"text": np.array(texts[:1])}
+        return {"serving_default": strings, "trajectory": strings, "read": {"words": words}}
 
     def _probabilities(self, numbers: tf.Tensor) -> tf.Tensor:
         return self.answer(tf.cast(_at_least_one_step(numbers), tf.int32))

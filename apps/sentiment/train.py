@@ -31,8 +31,6 @@ def run(config: SentimentConfig) -> dict[str, Any]:
         raise UserError(f"--init-from {config.init_from}: no such folder")
     start_tensorflow()
 
-    import tensorflow as tf
-
     from apps.sentiment import (
         baselines,
         data,
@@ -153,12 +151,13 @@ def run(config: SentimentConfig) -> dict[str, Any]:
 
     # Export, and ask the export the same in a process that knows only TensorFlow.
     exported = model.Answers(network, vectorizer, splits.classes, config.max_tokens)
-    strings = tf.TensorSpec([None], tf.string, name="text")
-    signatures = {
-        "serving_default": (exported.label, [strings]),
-        "trajectory": (exported.trajectory, [strings]),
-    }
-    export.write([network, vectorizer], signatures, run.export)
+    export.write(
+        [network, vectorizer],
+        exported.signatures(),
+        run.export,
+        examples=exported.examples(splits.test.texts[:2]),
+        portable=exported.PORTABLE,
+    )
     result["export_difference"] = report.check_export(run.export, splits.test.texts, probabilities)
     runs.end(run, result)
     report.end(result, run.path)

@@ -36,6 +36,7 @@ from apps.speech.config import SpeechConfig
 from apps.speech.warp import Warp
 from common.cells import make_cell
 from common.layers import Recurrent
+from common.loops import lacking
 
 KERNELS = (5, 3)  # mel channels that the two convolutions see
 BACK = (2, 3)  # hops that they see: the last, and those before it
@@ -176,15 +177,16 @@ class Recogniser(keras.Model):
     def encode(self, z: Any, frames: Any, training: bool = False) -> Encoded:
         """Normalised frames ``[batch, frames, mels]`` and how many each row has."""
         z = self.augment(z, frames, training=training)
-        count = -(-tf.shape(z)[1] // self.hop)
-        z = tf.pad(z, [[0, 0], [self.context, count * self.hop - tf.shape(z)[1]], [0, 0]])
-        mask = tf.sequence_mask(-(-frames // self.hop), count)
+        more = lacking(tf.shape(z)[1], self.hop)
+        count = (tf.shape(z)[1] + more) // self.hop
+        z = tf.pad(z, [[0, 0], [self.context, more], [0, 0]])
+        mask = tf.sequence_mask((frames + self.hop - 1) // self.hop, count)
         x, mask, _ = self.recur(self.front(z), mask, None, training)
         return Encoded(self.look_ahead(x, self.settings.delay), mask)
 
     def front(self, z: Any) -> Any:
         """``[batch, context + n * hop, mels]`` to ``[batch, n, width]``."""
-        x = tf.cast(z, self.compute_dtype)[..., tf.newaxis]
+        x = tf.expand_dims(tf.cast(z, self.compute_dtype), -1)  # LiteRT knows no new axis
         for convolution, norm in zip(self.convolutions, self.norms, strict=False):
             side = convolution.kernel_size[1] // 2
             x = tf.pad(x, [[0, 0], [0, 0], [side, side], [0, 0]])

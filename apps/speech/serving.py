@@ -1,14 +1,16 @@
 """What the exported model does: whole recordings at once, or sound as it arrives."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import tensorflow as tf
 
 from apps.speech import features
 from apps.speech.attention import Heard, Memory
 from apps.speech.decoding import Texts, greedy
 from apps.speech.model import Encoded, Recogniser
+from common import plain
 from common.export import Signature
 
 Tensors = dict[str, tf.Tensor]
@@ -22,6 +24,8 @@ class Serving:
         network: of ``build``.
         symbols: the text of each symbol, by id from 1.
     """
+
+    PORTABLE: ClassVar = {"encode": ("litert", "onnx")}
 
     def __init__(self, network: Recogniser, symbols: Sequence[str]) -> None:
         self.network = network
@@ -42,10 +46,16 @@ class Serving:
             ``text`` and ``confidence`` ``[batch]``: how likely the network finds that text, from
             0 to 1; ``ids`` ``[batch, length]``, its symbols, padded by 0.
         """
-        encoded = self.network((inputs["waveform"], inputs["length"]), training=False)
-        texts, log_p = greedy(self.network, encoded)
+        texts, log_p = greedy(self.network, self._encoded(inputs))
         confidence = tf.exp(tf.minimum(log_p, 0.0))
-        return {"text": self.text(texts), "confidence": confidence, "ids": texts.ids}
+        said = {"text": self.text(texts), "confidence": confidence, "ids": texts.ids}
+        return _asked_for(said, inputs)
+
+    def _encoded(self, inputs: Tensors) -> Encoded:
+        """Of one recording at least: a convolution over none of them fails."""
+        more = [0, tf.maximum(1 - tf.shape(inputs["length"])[0], 0)]
+        waveform = tf.pad(inputs["waveform"], [more, [0, 0]])
+        return self.network((waveform, tf.pad(inputs["length"], [more])), training=False)
 
     def hear(self, inputs: Tensors) -> Tensors:
         """What a beam search goes by. Inputs as of ``whole``.
@@ -55,8 +65,21 @@ class Serving:
             CTC, the blank first; ``states`` ``[batch, time, width]``, of the encoder. What the
             network's decoder does not use is left out.
         """
-        encoded = self.network((inputs["waveform"], inputs["length"]), training=False)
-        found = {"steps": encoded.lengths}
+        encoded = self._encoded(inputs)
+        return _asked_for({"steps": encoded.lengths, **self._heard(encoded)}, inputs)
+
+    def encode(self, inputs: Tensors) -> Tensors:
+        """As ``hear``, of one recording's log-mel frames, ``log_mel`` ``[1, frames, mels]`` (at
+        least one), for runtimes that have no Fourier transform: ``log_p`` and ``states``."""
+        network, log_mel = self.network, inputs["log_mel"]
+        frames = tf.fill([1], tf.shape(log_mel)[1])
+        with plain.recurrences(1):
+            z = network.normal(log_mel, frames)
+            encoded = network.encode(z, frames, training=False)
+        return self._heard(encoded)
+
+    def _heard(self, encoded: Encoded) -> Tensors:
+        found = {}
         if self.network.by_ctc:
             found["log_p"] = tf.nn.log_softmax(self.network.ctc_logits(encoded.states))
         if self.network.by_attention:
@@ -206,13 +229,15 @@ class Serving:
         return [list(states[n : n + each]) for n in range(0, len(states), each)]
 
     def signatures(self) -> dict[str, Signature]:
-        """What ``common.export.write`` writes: ``serving_default`` and ``hear``; ``say`` where
-        there is an attention decoder; ``start``, ``step`` and ``finish`` of a causal model."""
+        """What ``common.export.write`` writes: ``serving_default``, ``hear`` and ``encode``;
+        ``say`` where there is an attention decoder; ``start``, ``step`` and ``finish`` of a
+        causal model."""
         waveform = tf.TensorSpec([None, None], tf.float32, "waveform")
         sound = [{"waveform": waveform, "length": tf.TensorSpec([None], tf.int32, "length")}]
         found: dict[str, Signature] = {
             "serving_default": (self.whole, sound),
             "hear": (self.hear, sound),
+            "encode": (self.encode, [{"log_mel": self._frames()}]),
         }
         if self.network.by_attention:
             found["say"] = (self.say, [self._say_inputs()])
@@ -225,6 +250,16 @@ class Serving:
                 "finish": (self.finish, [state]),
             }
         return found
+
+    def examples(self, waveform: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+        """A request to those that need no state, of one recording ``[samples]``."""
+        sound = {"waveform": waveform[np.newaxis], "length": np.array([len(waveform)], np.int32)}
+        log_mel, _ = self.network.log_mel(sound["waveform"], sound["length"])
+        frames = {"log_mel": log_mel.numpy()}
+        return {"serving_default": sound, "hear": sound, "encode": frames}
+
+    def _frames(self) -> tf.TensorSpec:
+        return tf.TensorSpec([1, None, self.network.settings.mels], tf.float32, "log_mel")
 
     def _say_inputs(self) -> dict[str, tf.TensorSpec]:
         width = self.network.decoder.key.kernel.shape[0]
@@ -252,6 +287,12 @@ class Serving:
             **self._recurrent_states(),
             "state_last": tf.TensorSpec([None], tf.int32, "state_last"),
         }
+
+
+def _asked_for(said: Tensors, inputs: Tensors) -> Tensors:
+    """Without the row that stands in for none."""
+    count = tf.shape(inputs["length"])[0]
+    return {name: value[:count] for name, value in said.items()}
 
 
 def _sizes(cell: Any) -> list[int]:

@@ -105,7 +105,13 @@ def run(config: SpeechConfig) -> dict[str, Any]:
         return {}
 
     # Export, and ask the export the same in a process that knows only TensorFlow.
-    export.write([network], exported.signatures(), run.export)
+    export.write(
+        [network],
+        exported.signatures(),
+        run.export,
+        examples=exported.examples(corpus.test[0].waveform),
+        portable=exported.PORTABLE,
+    )
     heard = listener.listen(corpus.test)
     checked = slice(0, report.CHECKED)
     difference = report.check_export(

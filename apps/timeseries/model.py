@@ -31,6 +31,7 @@ from apps.timeseries.panel import Roles
 from apps.timeseries.shape import Shape
 from common.cells import make_cell
 from common.layers import Recurrent
+from common.loops import lacking
 
 Inputs = dict[str, tf.Tensor]
 
@@ -186,7 +187,7 @@ class Forecaster(keras.Model):
         `states`, or else from zero. An incomplete first patch begins with rows of zero."""
         z = _folded((past["target"] - c) / s)
         rows = tf.concat([z, _folded(past["observed"]), self._repeated(past)], axis=-1)
-        rows = tf.pad(rows, [[0, 0], [-tf.shape(rows)[1] % self.shape.patch, 0], [0, 0]])
+        rows = tf.pad(rows, [[0, 0], [lacking(tf.shape(rows)[1], self.shape.patch), 0], [0, 0]])
         steps = self.embedding(framing.patches(rows, self.shape.patch))
         x = self.drop(steps + self._which(steps), training=training)
         found = []

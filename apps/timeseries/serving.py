@@ -1,8 +1,8 @@
 """What the exported model does, from raw rows to quantiles in the targets' units."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ from apps.timeseries.framing import specification
 from apps.timeseries.head import outward, point
 from apps.timeseries.model import Forecaster, Inputs
 from apps.timeseries.panel import Forecast
+from common import plain
 from common.export import Signature
 
 
@@ -97,6 +98,8 @@ class Ensemble:
     dictionary of tensors, its names beginning with "state".
     """
 
+    PORTABLE: ClassVar = {"window": ("litert", "onnx")}
+
     def __init__(self, networks: Sequence[Forecaster], correction: Correction) -> None:
         self.networks = list(networks)
         self.correction = correction
@@ -139,6 +142,14 @@ class Ensemble:
         inputs = self._checked(inputs, self.first.shape.patch)
         before = {name: inputs[f"state_last_{name}"] for name in self._columns()}
         return self._continued(inputs, inputs, before)
+
+    def window(self, inputs: Inputs) -> Inputs:
+        """For other runtimes: ``quantiles`` and ``point`` of one window. How long its parts are
+        is not checked."""
+        with plain.recurrences(self.first.targets):
+            said = self._answer(inputs)
+        found = self._finished(said["answers"], said["centre"], said["scale"])
+        return {name: found[name] for name in ("quantiles", "point")}
 
     def _checked(self, inputs: Inputs, patch: int = 1) -> Inputs:
         """The same, if it has whole patches of rows, and all its parts are as long as they
@@ -191,7 +202,7 @@ class Ensemble:
         return {"quantiles": quantiles, "point": middle, "levels": tf.constant(LEVELS)}
 
     def signatures(self) -> dict[str, Signature]:
-        """What ``common.export.write`` writes: ``serving_default``, ``start`` and ``step``."""
+        """What ``common.export.write`` writes."""
         network = self.first
         shape, roles = network.shape, network.roles
         inputs = specification(shape, roles)
@@ -208,7 +219,13 @@ class Ensemble:
             "serving_default": (self.forecast, [inputs]),
             "start": (self.start, [inputs]),
             "step": (self.step, [{**inputs, **held}]),
+            "window": (self.window, [specification(shape, roles, batch=1)]),
         }
+
+    def examples(self, asked: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+        """A request to those that need no state, of the first window in `asked`."""
+        first = {name: value[:1] for name, value in asked.items()}
+        return dict.fromkeys(("serving_default", "start", "window"), first)
 
 
 def _folded_state(value: Any) -> Any:

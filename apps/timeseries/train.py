@@ -167,8 +167,14 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
     result["versions"] = runs.versions()
 
     # Export, and ask the export the same in a process that knows only TensorFlow.
-    export.write([*networks, correction], ensemble.signatures(), run.export)
     asked = windows.inputs_at(panel, found["test"][: report.CHECKED], shape)
+    export.write(
+        [*networks, correction],
+        ensemble.signatures(),
+        run.export,
+        examples=ensemble.examples(asked),
+        portable=ensemble.PORTABLE,
+    )
     result["export_difference"] = report.check_export(run.export, asked, forecast.quantiles)
     runs.end(run, result)
     report.end(result, run.path, several=len(panel.roles.targets) > 1)
