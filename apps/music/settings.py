@@ -1,5 +1,6 @@
 """What a run's model works on, and how it is asked to draw. Imports TensorFlow only to ask."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
