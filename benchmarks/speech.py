@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from apps.speech.config import AugmentConfig, DataConfig, SearchConfig
+from apps.speech.config import AugmentConfig, DataConfig, PredictConfig, SearchConfig
 from common import runs
 from common.cli import main, start_tensorflow
 from common.errors import UserError
@@ -32,6 +32,8 @@ from common.errors import UserError
 PENALTIES = (0.65, 1e-2, 1e-4)
 """Of PocketSphinx, for another word: the first is its own."""
 CHUNK = 800  # samples that a stream is read by
+RATE = 16_000
+SILENCE = 32_000  # samples that follow an utterance in a stream
 TUNED = 100  # utterances that the penalty is chosen on
 Texts = Callable[[Sequence[Any]], list[str]]
 """Utterances -> what was written down."""
@@ -244,10 +246,10 @@ def streamed(model: Any, utterances: Sequence[Any], single: Sequence[Any]) -> di
     """
     followed(model, utterances[0])  # the first one is traced
     started = spent()
-    firsts = [followed(model, utterance) for utterance in utterances]
-    factor = (spent() - started) / sum(utterance.seconds for utterance in utterances)
+    firsts, heard = zip(*(followed(model, utterance) for utterance in utterances), strict=True)
+    factor = (spent() - started) / sum(heard) * RATE
     begins = [first - speech(u)[0] for u, first in zip(utterances, firsts, strict=True) if first]
-    alone = [(utterance, followed(model, utterance)) for utterance in single]
+    alone = [(utterance, followed(model, utterance)[0]) for utterance in single]
     ends = [first - speech(utterance)[1] for utterance, first in alone if first]
     result = {"real_time_factor": factor}
     print(f"stream: real-time factor {factor:.3f}")
@@ -264,19 +266,22 @@ def streamed(model: Any, utterances: Sequence[Any], single: Sequence[Any]) -> di
     return result
 
 
-def followed(model: Any, utterance: Any) -> int | None:
-    """Samples of an utterance that had been heard when its first text stood there; None for none
-    at all."""
+def followed(model: Any, utterance: Any) -> tuple[int | None, int]:
+    """Samples of a stream that had been heard when the first text stood there, silence going on
+    after the utterance (None for no text at all); and when it had come to its end."""
     from apps.speech import live
 
-    heard, first, stream = 0, None, live.Stream(model)
-    for waveform in chunks(utterance.waveform):
+    heard, first, stream, pause = 0, None, live.Stream(model), live.Pause()
+    for waveform in chunks(np.pad(utterance.waveform, (0, SILENCE))):
         heard += len(waveform)
-        if stream.hear(waveform)["text"][0].strip() and first is None:
+        said = stream.hear(waveform)["text"][0].strip()
+        pause.hear(waveform)
+        ended = pause.follows and pause.seconds >= PredictConfig.silence
+        if first is None and (said or (ended and stream.end()["text"][0].strip())):
             first = heard
-    if stream.end()["text"][0].strip() and first is None:
-        first = heard
-    return first
+        if ended and heard > len(utterance.waveform):
+            break
+    return first, heard
 
 
 def speech(utterance: Any) -> tuple[int, int]:

@@ -10,13 +10,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
-import tensorflow as tf
-from numpy.testing import assert_array_equal
 
 from apps.speech import live, schema
 from apps.speech.grammar import DIGITS
 from apps.speech.live import Line
-from common import export
+from apps.speech.utterances import RATE
 from common.runs import Run
 from tests.commands import Answer, command, refusal
 from tests.speech_runs import (
@@ -229,30 +227,42 @@ def test_live_text_is_that_of_the_whole_file(tmp_path: Path) -> None:
 
 def test_silence_ends_a_text() -> None:
     run = random_run(causal=True)
-    loud = sound(3, 1.0)
-    raw = np.concatenate([loud, loud]).astype("<i2").tobytes()
-    once = predict(run, "--live", "--silence", 60, stdin=raw).out
-    often = predict(run, "--live", "--silence", 0.04, stdin=raw).out
-    assert once.count("final") == 1
-    assert often.count("final") > 1
+    loud, silence = sound(3, 1.0), np.zeros(RATE, np.int16)
+    raw = np.concatenate([loud, silence, loud]).astype("<i2").tobytes()
+    assert predict(run, "--live", "--silence", 1.5, stdin=raw).out.count("final") == 1
+    assert predict(run, "--live", stdin=raw).out.count("final") == 2
     assert predict(run, "--live", stdin=b"").out == ""
 
 
-def test_a_text_begins_anew_in_a_stream_whose_sound_is_known() -> None:
-    model = export.load(Run(random_run(causal=True)).export)
-    stream, first, last = live.Stream(model), live.Stream(model), live.Stream(model)
-    noisy, other = sound(3, 1.0) / np.float32(2**15), sound(5, 1.0) / np.float32(2**15)
-    before = stream.hear(noisy)
-    assert first.hear(noisy)["text"] == last.hear(noisy)["text"] == before["text"]
-    kept = {name: value.numpy() for name, value in stream.state.items()}
-    stream.begin_anew()
-    start = model.signatures["start"](batch=tf.constant(1))
-    changed = {n for n, v in stream.state.items() if (v.numpy() != kept[n]).any()}
-    assert changed == {"state_0_0"}
-    assert_array_equal(stream.state["state_0_0"], start["state_0_0"])
-    after, without = stream.hear(other)["log_p"], last.hear(other)["log_p"]
-    assert after.shape == without.shape
-    assert np.abs(after - without).max() > 1e-3
+def test_a_pause_is_silence_after_sound() -> None:
+    pause = live.Pause()
+
+    def hear(level: float, seconds: float) -> tuple[bool, float]:
+        for _ in range(round(seconds / 0.05)):
+            time = np.arange(800) / RATE
+            pause.hear((10 ** (level / 20) * np.sqrt(2) * np.sin(2000 * time)).astype(np.float32))
+        return pause.follows, round(pause.seconds, 2)
+
+    assert hear(-70, 0.5) == (False, 0.5)  # nobody has spoken yet
+    assert hear(-20, 0.3) == (True, 0.0)
+    assert hear(-45, 0.3) == (True, 0.0)  # a consonant
+    assert hear(-52, 0.4) == (True, 0.4)
+    assert hear(-30, 0.1) == (True, 0.0)
+    assert hear(-57, 5) == (True, 5.0)
+    assert hear(-57, 5) == (True, 0.0)  # what was loud is forgotten: this is the sound now
+
+
+def test_a_pause_ends_a_text_with_all_that_was_said(tmp_path: Path) -> None:
+    run, silence = random_run(causal=True), np.zeros(RATE, np.int16)
+    raw = np.concatenate([sound(3, 1.0), silence, sound(5, 1.5), silence]).astype("<i2").tobytes()
+    rows = [line.split("\t") for line in predict(run, "--live", stdin=raw).out.splitlines()]
+    finals = [row for row in rows if row[1] == "final"][:2]  # such a network hears words in silence
+    first = [sound(3, 1.0), silence[: RATE * 7 // 10]]
+    second = [silence[: RATE * 3 // 10], sound(5, 1.5), silence[: RATE * 7 // 10]]
+    for row, heard in zip(finals, [first, second], strict=True):
+        path = tmp_path / "heard.wav"
+        soundfile.write(path, np.concatenate(heard), RATE)
+        assert row[2] == predict(run, path).out.strip()
 
 
 def test_a_line_is_as_likely_as_its_symbols_and_keeps_no_silence() -> None:

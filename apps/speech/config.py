@@ -240,7 +240,7 @@ class PredictConfig(SearchConfig):
     """Read raw sound from stdin (mono, 16 bits, 16,000 Hz, little-endian), and print the text while
     it comes. For a causal run."""
     silence: float = 0.7
-    """Seconds without a new symbol that end a text of --live."""
+    """Seconds of silence that end a text of --live."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,5 @@
 """Sound that arrives on stdin, written down while it does."""
 
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,20 +14,22 @@ from apps.speech.utterances import RATE
 from common.errors import UserError
 
 CHUNK = 800  # samples that are waited for at most: 50 ms
-RECURRENT = re.compile(r"state_\d+_\d+")
+FLOOR = -60.0  # dB: nobody speaks as quietly
+FADE = 1.0  # dB in a second, by which the loudest sound is forgotten
+LONGEST = 3.0  # seconds without a new symbol that end a text in a noise without pauses
 Said = dict[str, np.ndarray]
 """``text`` ``[1]``, to be added, and ``log_p`` ``[1, steps, symbols + 1]``."""
 
 
 def follow(model: Any, schema: Schema, silence: float) -> None:
     """Prints ``seconds, partial, text`` whenever the text grows, and ``seconds, final, text,
-    confidence`` when nothing was added for `silence` seconds, or at the end. Seconds are of sound
-    read so far.
+    confidence`` after `silence` seconds of silence, after ``LONGEST`` without a new symbol where it
+    is never silent, and at the end. Seconds are of sound read so far.
 
     Raises:
         UserError: at a terminal, and for half a sample at the end.
     """
-    read, line, stream = 0, Line(schema), Stream(model)
+    read, line, stream, pause = 0, Line(schema), Stream(model), Pause()
 
     def take(said: Said) -> None:
         if line.take(said["text"][0].decode(), said["log_p"][0]):
@@ -37,9 +38,13 @@ def follow(model: Any, schema: Schema, silence: float) -> None:
     for waveform in sound_of(sys.stdin):
         read += len(waveform)
         take(stream.hear(waveform))
-        if line.text and line.still >= silence:
-            finish(line, read)
-            stream.begin_anew()
+        pause.hear(waveform)
+        if (pause.follows and pause.seconds >= silence) or (line.text and line.still >= LONGEST):
+            take(stream.end())  # the network may keep a word until it knows that no more comes
+            if line.text:
+                finish(line, read)
+            stream = Stream(model)  # it has learnt what utterances are like, not hours
+            pause.follows = False
     take(stream.end())
     if line.text:
         finish(line, read)
@@ -49,6 +54,28 @@ def finish(line: "Line", read: int) -> None:
     """Prints a line that has come to its end, and empties it."""
     print(f"{read / RATE:.2f}\tfinal\t{line.text}\t{line.confidence():.4f}", flush=True)
     line.begin()
+
+
+@dataclass
+class Pause:
+    """How long it has been silent: ``words.SILENT`` dB below the loudest that was heard, which is
+    forgotten by and by, or below ``FLOOR``."""
+
+    loudest: float = FLOOR
+    """dB of full scale."""
+    seconds: float = 0.0
+    follows: bool = False
+    """Whether there was sound before it."""
+
+    def hear(self, waveform: np.ndarray) -> None:
+        """The next samples ``[n]``."""
+        taken = len(waveform) / RATE
+        level = 10 * np.log10(np.square(waveform).mean() + 1e-10)
+        self.loudest = max(level, self.loudest - FADE * taken, FLOOR)
+        if level > max(self.loudest - words.SILENT, FLOOR):
+            self.seconds, self.follows = 0.0, True
+        else:
+            self.seconds += taken
 
 
 @dataclass
@@ -108,8 +135,7 @@ class Stream:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._start = model.signatures["start"](batch=tf.constant(1))
-        self.state = dict(self._start)
+        self.state = model.signatures["start"](batch=tf.constant(1))
 
     def hear(self, waveform: np.ndarray) -> Said:
         """What can be said now that ``[n]`` more samples have been heard."""
@@ -118,14 +144,6 @@ class Stream:
         )
         self.state = {name: value for name, value in said.items() if name.startswith("state_")}
         return {name: said[name].numpy() for name in ("text", "log_p")}
-
-    def begin_anew(self) -> None:
-        """Forgets what was said, between two texts: the recurrent states are as at the start, for
-        they have learnt what utterances are like, not hours. How loud and how coloured the stream
-        is stays known."""
-        for name, value in self._start.items():
-            if RECURRENT.fullmatch(name):
-                self.state[name] = value
 
     def end(self) -> Said:
         """What is still owed when the stream has ended."""

@@ -122,7 +122,7 @@ class Transcriber:
             spans = words.align(log_p, ids)
             confidences = words.chances(log_p, ids, spans)
         if looks is not None:
-            steps = looks.argmax(axis=1)
+            steps = looks.argmax(axis=1) if len(ids) else np.zeros(0, int)
             if log_p is None or (np.diff(steps) >= 0).all():
                 spans = np.stack([steps, steps], axis=1)
             if log_p is None:
