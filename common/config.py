@@ -173,7 +173,7 @@ def _value(hint: Any, found: Any, where: str, finite: bool) -> Any:
             return found
         raise UserError(f"{where}: expected {' or '.join(parts)}, found {_shown(found)}")
     elif _is(hint, found) or (hint is float and not finite and isinstance(found, float)):
-        return hint(found) if hint in (float, Path) else found
+        return Path(found) if hint is Path else found
     expected = _WORDS.get(hint, "an object" if origin in (dict, Mapping) else "a list")
     if origin is tuple and parts[1:] != (...,):
         expected = f"a list of {len(parts)}"
