@@ -40,7 +40,7 @@ def follow(model: Any, schema: Schema, silence: float) -> None:
         take(stream.hear(waveform))
         pause.hear(waveform)
         if (pause.follows and pause.seconds >= silence) or (line.text and line.still >= LONGEST):
-            take(stream.end())  # the network may keep a word until it knows that no more comes
+            take(stream.end())  # what it has heard and not said yet
             if line.text:
                 finish(line, read)
             stream = Stream(model)  # it has learnt what utterances are like, not hours
