@@ -25,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 
 from apps.speech.config import AugmentConfig, DataConfig, PredictConfig, SearchConfig
+from apps.speech.utterances import RATE
 from common import runs
 from common.cli import main, start_tensorflow
 from common.errors import UserError
@@ -32,8 +33,7 @@ from common.errors import UserError
 PENALTIES = (0.65, 1e-2, 1e-4)
 """Of PocketSphinx, for another word: the first is its own."""
 CHUNK = 800  # samples that a stream is read by
-RATE = 16_000
-SILENCE = 32_000  # samples that follow an utterance in a stream
+SILENCE = 2 * RATE  # samples that follow an utterance in a stream
 TUNED = 100  # utterances that the penalty is chosen on
 Texts = Callable[[Sequence[Any]], list[str]]
 """Utterances -> what was written down."""

@@ -501,17 +501,17 @@ def attention(
 
 
 def row_convolution(states: Array, weights: Array) -> Array:
-    r"""Amodei et al. (2016): :math:`\sum_{i=0}^{D} w_i \odot h_{j+i}`, zeros after the end.
+    r"""Amodei et al. (2016): :math:`\sum_{i=0}^{D} w_i \odot h_{j+i}`, of the steps that
+    have D after them.
 
     Args:
         states: ``[time, units]``.
         weights: ``[D + 1, units]``.
     """
-    found = np.zeros_like(states)
-    for j in range(len(states)):
+    found = np.zeros_like(states[len(weights) - 1 :])
+    for j in range(len(found)):
         for i in range(len(weights)):
-            if j + i < len(states):
-                found[j] += weights[i] * states[j + i]
+            found[j] += weights[i] * states[j + i]
     return found
 
 

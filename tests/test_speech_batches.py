@@ -9,7 +9,7 @@ from scipy import signal
 
 from apps.speech import augment
 from apps.speech.alphabet import of_characters
-from apps.speech.batches import MULTIPLE, SYMBOLS, SpeechBatches, pad
+from apps.speech.batches import MULTIPLE, SYMBOLS, TAIL, SpeechBatches, pad
 from apps.speech.config import AugmentConfig
 from apps.speech.utterances import RATE, Utterance, int16
 from tests.speech_sounds import tones, word
@@ -124,6 +124,24 @@ def test_short_ones_come_first_when_asked() -> None:
         assert len(found) == 41  # an epoch is as long as ever
         assert max(map(len, found)) <= lengths[int(41 * share)]
     assert sorted(text for text, _ in rows(batches, 2)) == sorted(u.text for u in UTTERANCES)
+
+
+def test_silence_of_random_length_hides_where_an_utterance_ends() -> None:
+    tailed = replace(BATCHES, tail=True)
+    before, after = dict(rows(BATCHES, 1)), dict(rows(tailed, 1))
+    seconds = []
+    for text, sound in before.items():
+        assert_array_equal(after[text][: len(sound)], sound)
+        assert not after[text][len(sound) :].any()
+        seconds.append((len(after[text]) - len(sound)) / RATE)
+    assert TAIL[0] - 0.001 <= min(seconds) < TAIL[0] + 0.15
+    assert TAIL[1] - 0.15 < max(seconds) <= TAIL[1]
+    for text, sound in rows(tailed, 1, 3):  # wherever one begins
+        assert_array_equal(sound, after[text])
+    plain, own = ([len(w[0][0]) for w in b.in_order()] for b in (BATCHES, tailed))
+    assert plain == own  # of training alone
+    augmented = replace(tailed, augment=replace(OFF, noise=1.0))
+    assert all(sound[-1600:].any() for _, sound in rows(augmented, 1))  # noise goes on in it
 
 
 def test_few_shapes_are_compiled_under_jit() -> None:

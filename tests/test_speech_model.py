@@ -86,10 +86,21 @@ def test_a_causal_answer_sees_its_look_ahead_and_no_further(lookahead: float) ->
     assert differ[0] <= first // made.hop - delay + 1
 
 
+def test_steps_that_lack_what_lies_ahead_are_not_learnt_from() -> None:
+    made = network(CAUSAL)
+    lengths = np.array([24_000, 15_000])
+    heard, learnt = (made((SOUND, lengths), training=t).lengths.numpy() for t in (False, True))
+    frames = 1 + (lengths - features.FRAME) // features.HOP
+    assert (learnt == frames // made.hop - made.settings.delay).all()
+    frames = 1 + (lengths + made.tail - features.FRAME) // features.HOP
+    assert (heard == frames // made.hop - made.settings.delay).all()
+    assert made((SOUND[:, :600], np.array([600, 0])), training=True).lengths.numpy().sum() == 0
+
+
 def test_the_row_convolution_is_its_equation() -> None:
     made = network(CAUSAL)
     states = RANDOM.normal(size=(2, 9, 6)).astype(np.float32)
-    found = made.look_ahead(tf.constant(states), made.settings.delay).numpy()
+    found = made.look_ahead(tf.constant(states)).numpy()
     for row in range(2):
         expected = reference.row_convolution(states[row], made.ahead.numpy())
         assert_allclose(found[row], expected, rtol=1e-4, atol=1e-5)
@@ -245,7 +256,9 @@ def test_short_sound_is_answered_whole_and_in_chunks(
 ) -> None:
     serving, path = causal
     found, texts = in_chunks(endpoints(path), [length], SOUND[:, :length])
-    steps = -(-max(0, 1 + (length - features.FRAME) // features.HOP) // serving.network.hop)
+    made = serving.network
+    frames = 1 + (length + made.tail - features.FRAME) // features.HOP
+    steps = frames // made.hop - made.settings.delay if length else 0
     assert found.shape == (2, steps, len(SYMBOLS) + 1)
     assert [text.strip() for text in texts] == greedy(serving, SOUND[:, :length])
 

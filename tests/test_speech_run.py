@@ -252,6 +252,26 @@ def test_a_pause_is_silence_after_sound() -> None:
     assert hear(-57, 5) == (True, 0.0)  # what was loud is forgotten: this is the sound now
 
 
+def test_samples_that_arrive_in_halves_are_put_together() -> None:
+    class Trickle:
+        """A pipe that gives a byte at a time."""
+
+        def __init__(self, said: bytes) -> None:
+            self.said, self.buffer = said, self
+
+        def isatty(self) -> bool:
+            return False
+
+        def read1(self, size: int) -> bytes:
+            given, self.said = self.said[:1], self.said[1:]
+            return given
+
+    samples = np.array([1, -2, 300, -32768], "<i2")
+    heard = list(live.sound_of(Trickle(samples.tobytes())))
+    assert [len(chunk) for chunk in heard] == [1] * 4
+    assert (np.concatenate(heard) == samples / 32768).all()
+
+
 def test_a_pause_ends_a_text_with_all_that_was_said(tmp_path: Path) -> None:
     run, silence = random_run(causal=True), np.zeros(RATE, np.int16)
     raw = np.concatenate([sound(3, 1.0), silence, sound(5, 1.5), silence]).astype("<i2").tobytes()

@@ -10,13 +10,15 @@ import tensorflow as tf
 from apps.speech.alphabet import Alphabet
 from apps.speech.augment import augmented
 from apps.speech.config import AugmentConfig
-from apps.speech.utterances import Utterance
+from apps.speech.utterances import RATE, Utterance
 from common.data import SequenceBatches, Shares, stream
 
 MULTIPLE = 8000
 """Samples to whose multiples waveforms are padded: few lengths compile few times under jit."""
 SYMBOLS = 8
 """Symbols to whose multiples texts are padded under jit, for the same reason."""
+TAIL = (0.2, 1.0)
+"""Seconds of silence after an utterance, for a network that must not know where it ends."""
 POOL = 20  # batches that are sorted by length together
 
 
@@ -30,6 +32,8 @@ class SpeechBatches:
         augment: how their sound is changed, anew each time; None for validation and test.
         short_first: epochs over which longer and longer utterances join in: an attention
             decoder learns to align on short ones. 0: all of them from the start.
+        tail: whether silence of random length, ``TAIL``, follows each utterance, before its sound
+            is changed: rooms ring on in it, and noise goes on.
         jit: whether each new shape is going to be compiled, so that few are wanted.
     """
 
@@ -39,6 +43,7 @@ class SpeechBatches:
     augment: AugmentConfig | None = None
     seed: int = 0
     short_first: int = 0
+    tail: bool = False
     jit: bool = False
 
     @property
@@ -94,11 +99,19 @@ class SpeechBatches:
     def _batch(self, places: np.ndarray, randoms: Sequence[np.random.Generator] = ()) -> Any:
         chosen = [self.utterances[place] for place in places]
         waveforms = [utterance.waveform for utterance in chosen]
+        if randoms and self.tail:
+            pairs = zip(waveforms, randoms, strict=True)
+            waveforms = [followed_by_silence(waveform, random) for waveform, random in pairs]
         if randoms and self.augment is not None:
             pairs = zip(waveforms, randoms, strict=True)
             waveforms = [augmented(waveform, self.augment, random) for waveform, random in pairs]
         ids = [self.alphabet.encode(utterance.text) for utterance in chosen]
         return pad(waveforms), _side_by_side(ids, SYMBOLS if self.jit else 1, np.int32)
+
+
+def followed_by_silence(waveform: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """With ``TAIL`` seconds of zeros after it."""
+    return np.pad(waveform, (0, int(random.uniform(*TAIL) * RATE)))
 
 
 def _signature() -> tuple[Any, Any]:

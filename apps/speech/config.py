@@ -140,8 +140,9 @@ class SpeechConfig(TrainConfig, DataConfig, AugmentConfig):
     own last symbol instead of the true one. It rises from 0."""
     smoothing: float = 0.1
     """Share of the attention decoder's targets that is spread evenly over all symbols."""
-    short_first: int = 4
-    """Epochs over which longer and longer utterances join in. 0: all of them from the start."""
+    short_first: int | None = None
+    """Epochs over which longer and longer utterances join in. 0: all of them from the start.
+    Default: 4; 0 with --causal, which from few words would learn to guess the first."""
     order: int = 3
     """Words in an n-gram of the language model that is learnt from the training text."""
 
@@ -153,7 +154,8 @@ class SpeechConfig(TrainConfig, DataConfig, AugmentConfig):
             self.require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("reverberation", "equalisation", "noise", "telephone", "ctc_weight"):
             self.require(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
-        counts = ("tract", "formants", "lookahead", "pieces", "gain", "short_first")
+        self.require("short_first", self.curriculum >= 0, "at least 0")
+        counts = ("tract", "formants", "lookahead", "pieces", "gain")
         for name in (*counts, "mel_masks", "mel_width", "time_masks", "time_width"):
             self.require(name, getattr(self, name) >= 0, "at least 0")
         if self.pieces and self.symbols:
@@ -181,6 +183,13 @@ class SpeechConfig(TrainConfig, DataConfig, AugmentConfig):
     def attends(self) -> bool:
         """Whether an attention decoder learns: it answers, or helps a causal encoder to learn."""
         return self.decoder != "ctc"
+
+    @property
+    def curriculum(self) -> int:
+        """Epochs over which longer and longer utterances join in."""
+        if self.short_first is not None:
+            return self.short_first
+        return 0 if self.causal else 4
 
     @property
     def delay(self) -> int:

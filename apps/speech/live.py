@@ -40,7 +40,7 @@ def follow(model: Any, schema: Schema, silence: float) -> None:
         take(stream.hear(waveform))
         pause.hear(waveform)
         if (pause.follows and pause.seconds >= silence) or (line.text and line.still >= LONGEST):
-            take(stream.end())  # the network may keep a word until it knows that no more comes
+            take(stream.end())  # what it has heard and not said yet
             if line.text:
                 finish(line, read)
             stream = Stream(model)  # it has learnt what utterances are like, not hours
@@ -152,7 +152,7 @@ class Stream:
 
 
 def sound_of(stdin: Any) -> Iterator[np.ndarray]:
-    """Samples ``[n]`` from -1 to 1, as soon as they are there."""
+    """Samples ``[n]`` from -1 to 1, one or more, as soon as they are there."""
     if stdin is None or stdin.isatty():
         raise UserError(
             "--live: expected raw sound on stdin, as in "
@@ -164,7 +164,8 @@ def sound_of(stdin: Any) -> Iterator[np.ndarray]:
             raise UserError("--live: expected raw samples on stdin, found a sound file: name it")
         rest += data
         whole = len(rest) // 2 * 2
-        yield np.frombuffer(rest[:whole], "<i2").astype(np.float32) / 32768
-        rest = rest[whole:]
+        if whole:  # half a sample is none yet
+            yield np.frombuffer(rest[:whole], "<i2").astype(np.float32) / 32768
+            rest = rest[whole:]
     if rest:
         raise UserError("stdin: ends with half a sample, expected 16 bits a sample")

@@ -19,9 +19,14 @@ CTC-attention based end-to-end speech recognition using multi-task learning"). A
 one row convolution (Amodei et al. 2016, "Deep Speech 2") over its last states, a weight for each
 unit and each of D steps:
 
-.. math:: \tilde h_j = \sum_{i=0}^{D} w_i \odot h_{j+i},
+.. math:: \tilde h_j = \sum_{i=0}^{D} w_i \odot h_{j+i}.
 
-with zeros after the end. Frames before the first, and after the last, are at the mean.
+Nothing tells a causal network that a stream is about to end, in training neither: the last D steps,
+which lack what lies ahead of them, do not count, and every training utterance is followed by
+silence of random length (``batches``). Were it told, it would keep the last word until then. To
+hear all of a recording it is given ``TAIL`` seconds of silence after it.
+
+Frames before the first, and after the last, are at the mean.
 """
 
 from typing import Any, NamedTuple
@@ -33,13 +38,15 @@ import tensorflow as tf
 from apps.speech import features
 from apps.speech.attention import AttentionDecoder, Memory
 from apps.speech.config import SpeechConfig
+from apps.speech.utterances import RATE
 from apps.speech.warp import Warp
 from common.cells import make_cell
 from common.layers import Recurrent
-from common.loops import lacking
 
 KERNELS = (5, 3)  # mel channels that the two convolutions see
 BACK = (2, 3)  # hops that they see: the last, and those before it
+TAIL = 0.5
+"""Seconds of silence after which a causal network has said all that it has heard."""
 States = list[list[Any]]
 
 
@@ -155,7 +162,11 @@ class Recogniser(keras.Model):
     def call(self, inputs: Any, training: bool = False) -> Encoded:
         """Waveforms ``[batch, samples]`` from -1 to 1 and their lengths ``[batch]`` to encoder
         states, at least one (perhaps masked) step of them."""
-        waveform, lengths = inputs
+        waveform, lengths = inputs[0], tf.convert_to_tensor(inputs[1])
+        if self.settings.causal and not training:
+            heard = tf.sequence_mask(lengths, tf.shape(waveform)[1])
+            waveform = tf.pad(tf.where(heard, waveform, 0.0), [[0, 0], [0, self.tail]])
+            lengths = tf.where(lengths > 0, lengths + self.tail, 0)  # nothing stays nothing
         missing = tf.maximum(features.FRAME - tf.shape(waveform)[1], 0)  # one frame at least
         log_mel, frames = self.log_mel(tf.pad(waveform, [[0, 0], [0, missing]]), lengths)
         log_mel = self.warp(log_mel, training=training)
@@ -177,12 +188,20 @@ class Recogniser(keras.Model):
     def encode(self, z: Any, frames: Any, training: bool = False) -> Encoded:
         """Normalised frames ``[batch, frames, mels]`` and how many each row has."""
         z = self.augment(z, frames, training=training)
-        more = lacking(tf.shape(z)[1], self.hop)
-        count = (tf.shape(z)[1] + more) // self.hop
-        z = tf.pad(z, [[0, 0], [self.context, more], [0, 0]])
-        mask = tf.sequence_mask((frames + self.hop - 1) // self.hop, count)
+        # Of a stream a part of a step at its end is never heard: more would have to come.
+        more = 0 if self.settings.causal else self.hop - 1
+        steps = (frames + more) // self.hop
+        count = tf.maximum(1, (tf.shape(z)[1] + more) // self.hop)
+        z = tf.pad(z, [[0, 0], [self.context, self.hop], [0, 0]])
+        z = z[:, : self.context + count * self.hop]
+        mask = tf.sequence_mask(steps, count)
         x, mask, _ = self.recur(self.front(z), mask, None, training)
-        return Encoded(self.look_ahead(x, self.settings.delay), mask)
+        if not self.settings.causal:
+            return Encoded(x, mask)
+        missing = tf.maximum(0, self.settings.delay + 1 - tf.shape(x)[1])  # one step at least
+        x = self.look_ahead(tf.pad(x, [[0, 0], [0, missing], [0, 0]]))
+        mask = tf.sequence_mask(steps - self.settings.delay, tf.shape(x)[1])
+        return Encoded(tf.where(mask[..., tf.newaxis], x, tf.zeros_like(x)), mask)
 
     def front(self, z: Any) -> Any:
         """``[batch, context + n * hop, mels]`` to ``[batch, n, width]``."""
@@ -214,13 +233,14 @@ class Recogniser(keras.Model):
             x = self.drop(h, training=training)
         return x, mask, after
 
-    def look_ahead(self, x: Any, missing: Any) -> Any:
-        """The row convolution, after so many zeros at the end: D steps fewer come out than go in.
-        Nothing if not causal."""
-        if not self.settings.causal:
-            return x
+    @property
+    def tail(self) -> int:
+        """``TAIL`` in samples."""
+        return round(TAIL * RATE)
+
+    def look_ahead(self, x: Any) -> Any:
+        """The row convolution of a causal network: D steps fewer come out than go in."""
         weights = tf.cast(tf.convert_to_tensor(self.ahead), x.dtype)
-        x = tf.pad(x, [[0, 0], [0, missing], [0, 0]])
         count = tf.shape(x)[1] - self.settings.delay
         return tf.add_n([w * x[:, i : i + count] for i, w in enumerate(tf.unstack(weights))])
 

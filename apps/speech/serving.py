@@ -153,22 +153,24 @@ class Serving:
         z, *normal_after = tf.cond(count > 0, some, none)
         rows = tf.concat([inputs["state_frames"], z], axis=1)
         return {
-            **self._advance(rows, inputs, network.settings.delay),
+            **self._advance(rows, inputs),
             "state_samples": samples[:, count * features.HOP :],
             **{f"state_normal_{n}": s for n, s in zip(NORMAL, normal_after, strict=True)},
         }
 
     def finish(self, inputs: Tensors) -> Tensors:
-        """What the state still owes when a stream has ended: ``text`` and ``log_p``."""
-        network, rows = self.network, inputs["state_frames"]
-        missing = -(tf.shape(rows)[1] - network.context) % network.hop
-        rows = tf.pad(rows, [[0, 0], [0, missing], [0, 0]])
-        said = self._advance(rows, inputs, 0)
+        """What the state still owes when a stream has ended: ``text`` and ``log_p`` of a step of
+        silence; nothing of a stream that has not begun."""
+        anything = tf.reduce_any(inputs["state_normal_frames"] > 0)
+        anything |= tf.shape(inputs["state_samples"])[1] > 0
+        tail = tf.where(anything, self.network.tail, 0)
+        silence = tf.zeros([tf.shape(inputs["state_last"])[0], tail])
+        said = self.step({"waveform": silence, **inputs})
         return {name: said[name] for name in ("text", "log_p")}
 
-    def _advance(self, rows: Any, state: Tensors, waits: int) -> Tensors:
+    def _advance(self, rows: Any, state: Tensors) -> Tensors:
         """Normalised frames, those that are pending and the context before them ahead, to what can
-        be said with `waits` steps to come after it."""
+        be said now."""
         network = self.network
         hop, context = network.hop, network.context
         names = list(self._recurrent_states())
@@ -185,10 +187,10 @@ class Serving:
 
         x, *after = tf.cond(count > 0, some, none)
         pending = tf.concat([state["state_ahead"], x], axis=1)
-        ready = tf.maximum(tf.shape(pending)[1] - waits, 0)
+        ready = tf.maximum(tf.shape(pending)[1] - network.settings.delay, 0)
         log_p = tf.cond(
             ready > 0,
-            lambda: self._log_p(pending, network.settings.delay - waits),
+            lambda: self._log_p(pending),
             lambda: tf.zeros([tf.shape(rows)[0], 0, network.symbols + 1]),
         )
         text, last = self._new_text(log_p, state["state_last"])
@@ -201,9 +203,9 @@ class Serving:
             "state_last": last,
         }
 
-    def _log_p(self, pending: Any, missing: int) -> Any:
+    def _log_p(self, pending: Any) -> Any:
         network = self.network
-        x = network.look_ahead(tf.cast(pending, network.compute_dtype), missing)
+        x = network.look_ahead(tf.cast(pending, network.compute_dtype))
         return tf.nn.log_softmax(network.ctc_logits(x))
 
     def _new_text(self, log_p: Any, last: Any) -> tuple[Any, Any]:

@@ -52,7 +52,8 @@ def run(config: SpeechConfig) -> dict[str, Any]:
         config.batch_size,
         config if config.changes_sound else None,
         config.seed,
-        config.short_first,
+        config.curriculum,
+        config.causal,
         config.jit,
     )
     words = language.learn([u.text for u in corpus.train], config.order)

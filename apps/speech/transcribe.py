@@ -121,12 +121,12 @@ class Transcriber:
         if log_p is not None:
             spans = words.align(log_p, ids)
             confidences = words.chances(log_p, ids, spans)
+        else:
+            confidences = said
         if looks is not None:
             steps = looks.argmax(axis=1) if len(ids) else np.zeros(0, int)
             if log_p is None or (np.diff(steps) >= 0).all():
                 spans = np.stack([steps, steps], axis=1)
-            if log_p is None:
-                confidences = said
         found = words.words_of(
             [schema.alphabet.symbols[i - 1] for i in ids],
             spans,
