@@ -122,6 +122,7 @@ def measure(text: str) -> None:
     from apps.sentiment.config import SentimentConfig
     from common import cluster, training, workers
     from common.data import SequenceBatches
+    from common.trainer import Trainer
 
     config = SentimentConfig(
         units=asked["units"],
@@ -136,7 +137,7 @@ def measure(text: str) -> None:
     with strategy.scope():
         network = model.build(config, 5000, 2)
     objective = objectives.classification(network, config)
-    trainer = training.Trainer(network, objective, config, steps, strategy)
+    trainer = Trainer(network, objective, config, steps, strategy)
     workers.share(strategy, trainer.variables)
     feed = trainer.feed(batches, 0)
     for number in range(steps):

@@ -1,11 +1,13 @@
-"""Weights files of other people, looked at before Keras reads them. Imports no TensorFlow."""
+"""Weights of another run to start from, looked at before Keras reads them."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import h5py
+import keras
 
-from common import files
+from common import files, runs
 from common.errors import UserError
 
 
@@ -45,3 +47,53 @@ def check_weights(path: Path) -> None:
 def _check_link(file: Any, name: str, path: Path) -> None:
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise UserError(f"{path}: {name} is a link, expected the array itself")
+
+
+def start_from(model: keras.Model, run: Path, member: int = 0) -> None:
+    """Starts a model from network `member` of a finished run, or from its first if it has fewer,
+    and says what was carried over.
+
+    Raises:
+        UserError: as ``init_from``.
+    """
+    weights = runs.Run(run).weights(member)
+    if not weights.is_file():
+        weights = runs.Run(run).weights()
+    carried, left = init_from(model, weights)
+    print(f"{weights}: {len(carried)} weights carried over, {len(left)} new")
+
+
+def init_from(model: keras.Model, weights: Path) -> tuple[list[str], list[str]]:
+    """Copies from another run's weights file those that fit by place and shape.
+
+    Args:
+        model: a built model.
+        weights: ``checkpoints/best.weights.h5`` of a run of the same application.
+
+    Returns:
+        The paths of the weights carried over, and of those left as they were.
+
+    Raises:
+        UserError: if the file is missing, is no weights file, or nothing in it fits.
+    """
+    if not weights.is_file():
+        raise UserError(f"{weights}: no such file, expected the weights of a finished run")
+    check_weights(weights)
+    before = {v.path: v.numpy() for v in model.weights}
+    for v in model.weights:  # what is carried over shows, even where it is equal
+        v.assign(before[v.path] + 1)
+    try:
+        with warnings.catch_warnings():  # one for each that does not fit: the caller says so
+            warnings.simplefilter("ignore")
+            model.load_weights(weights, skip_mismatch=True)
+    except Exception as error:  # the reader fails in as many ways as files can be broken
+        for v in model.weights:
+            v.assign(before[v.path])
+        raise UserError(f"{weights}: can't be read as weights: {error}") from None
+    left = [v for v in model.weights if (v.numpy() == before[v.path] + 1).all()]
+    for v in left:
+        v.assign(before[v.path])
+    carried = [v.path for v in model.weights if all(v is not other for other in left)]
+    if not carried:
+        raise UserError(f"{weights}: none of its weights fits this model")
+    return carried, [v.path for v in left]

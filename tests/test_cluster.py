@@ -91,7 +91,8 @@ def gathers(monkeypatch: pytest.MonkeyPatch, place: str, minutes: float) -> None
 def apart(place: str, minutes: float) -> Popen[str]:
     """The same in a process of its own."""
     lines = "import os, sys; os.environ['TF_CONFIG'] = sys.argv[1]\nfrom common import cluster\n"
-    lines += "cluster.gather(float(sys.argv[2])); print('here', 'tensorflow' in sys.modules)"
+    lines += "print('ready', flush=True); cluster.gather(float(sys.argv[2]))\n"
+    lines += "print('here', 'tensorflow' in sys.modules)"
     words = [sys.executable, "-c", lines, place, str(minutes)]
     return Popen(words, cwd=ROOT, stdout=PIPE, stderr=STDOUT, text=True)
 
@@ -112,7 +113,7 @@ def test_all_go_on_when_the_last_has_come(monkeypatch: pytest.MonkeyPatch) -> No
             time.sleep(0.1)
     chief.join(60)
     assert not chief.is_alive()
-    assert [other.communicate(timeout=30)[0] for other in others] == ["here False\n"] * 2
+    assert [other.communicate(timeout=30)[0] for other in others] == ["ready\nhere False\n"] * 2
     with socket.create_server(("", int(port))):  # TensorFlow can listen there at once
         pass
 
@@ -120,7 +121,9 @@ def test_all_go_on_when_the_last_has_come(monkeypatch: pytest.MonkeyPatch) -> No
 def test_who_does_not_come_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     places = launch.tf_configs(3)
     addresses = json.loads(places[0])["cluster"]["worker"]
-    second = apart(places[1], 0.05)
+    second = apart(places[1], 0.1)
+    assert second.stdout
+    assert second.stdout.readline() == "ready\n"
     began = time.monotonic()
     with pytest.raises(UserError, match=rf"0\.05 minutes.*for worker 2 \({addresses[2]}\)"):
         gathers(monkeypatch, places[0], 0.05)

@@ -13,8 +13,7 @@ from hypothesis import given
 
 from common import export, files
 from common.cli import LONGEST_MESSAGE, one_line
-from common.training import init_from
-from common.weights import check_weights
+from common.weights import check_weights, init_from
 from tests.broken_files import FUZZ, damages, read_or_refused, refused, write
 
 # Weights

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from common.errors import UserError
-from common.training import init_from
+from common.weights import init_from
 from tests.toy_training import recurrent_model
 
 

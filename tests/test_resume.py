@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from common import checkpoints, training
 from common.config import TrainConfig
 from common.monitoring import Monitor
+from common.trainer import Trainer
 from tests import kills, sentiment_runs, toy_training
 from tests.commands import ROOT, child, command, refusal
 from tests.toy_training import CONFIG, recurrent_model
@@ -44,7 +45,7 @@ def fit(
     validate: Callable[[int], dict[str, float]] | None = None,
     seed: int = 0,
     epochs: int = 0,
-) -> tuple[training.Trainer, training.Fitted]:
+) -> tuple[Trainer, training.Fitted]:
     """A training in `folder`, of a new network, killed when it asks for step `kill_at`."""
     folder.mkdir(exist_ok=True)
     training.set_up(dataclasses.replace(config, seed=seed))

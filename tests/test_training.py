@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from common import training
 from common.config import TrainConfig
 from common.data import SequenceBatches
+from common.trainer import Objective, Trainer
 from tests import toy_training
 from tests.toy_training import CONFIG, Scripted, batches, fit, objective_of, recurrent_model
 
@@ -89,7 +90,7 @@ def linear_gradients(
     return {"embedding": table, "kernel": mean.T @ slope, "bias": slope.sum(axis=0)}
 
 
-def squared_error(model: keras.Model) -> training.Objective:
+def squared_error(model: keras.Model) -> Objective:
     def objective(words: Any, targets: Any) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         error = model(words, training=True)[:, 0] - targets
         return error**2, {"absolute": tf.abs(error)}
@@ -114,7 +115,7 @@ def test_steps_are_those_of_adamw_in_numpy(warmup: float, clip_norm: float, aver
     words = rng.integers(0, WORDS, (steps, 7, TIME)).astype(np.int32)
     targets = rng.normal(2.0, 1.0, (steps, 7)).astype(np.float32)
     model = linear_model()
-    trainer = training.Trainer(model, squared_error(model), config, steps)
+    trainer = Trainer(model, squared_error(model), config, steps)
     wanted = AdamW(weights_of(model), config, steps)
     mean = {name: weight.copy() for name, weight in wanted.weights.items()}
     feed = iter(tf.data.Dataset.from_tensor_slices((words, targets)))
@@ -142,7 +143,7 @@ def test_steps_are_those_of_adamw_in_numpy(warmup: float, clip_norm: float, aver
 def test_the_own_weights_come_back_when_validation_fails() -> None:
     model = linear_model()
     config = dataclasses.replace(CONFIG, average=0.9, warmup=0.0)
-    trainer = training.Trainer(model, squared_error(model), config, steps=9)
+    trainer = Trainer(model, squared_error(model), config, steps=9)
     words, targets = np.ones((9, 2, TIME), np.int32), np.ones((9, 2), np.float32)
     feed = iter(tf.data.Dataset.from_tensor_slices((words, targets)))
     for _ in range(3):

@@ -13,6 +13,7 @@ from common.config import TrainConfig
 from common.data import SequenceBatches
 from common.layers import MaskedPooling, recurrent_stack
 from common.monitoring import Monitor
+from common.trainer import Objective, Trainer
 
 WORDS, UNITS = 10, 4
 CONFIG = TrainConfig(units=UNITS, epochs=3, batch_size=8, learning_rate=0.02, patience=9)
@@ -40,7 +41,7 @@ def recurrent_model(dropout: float = 0.0, classes: int = 2, units: int = UNITS) 
     return keras.Model(numbers, readout(pooled))
 
 
-def objective_of(model: keras.Model) -> training.Objective:
+def objective_of(model: keras.Model) -> Objective:
     """Cross entropy, and accuracy."""
 
     def objective(numbers: Any, labels: Any) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
@@ -54,17 +55,17 @@ def objective_of(model: keras.Model) -> training.Objective:
 
 def trainer(
     config: TrainConfig, model: keras.Model | None = None, epochs: int = CONFIG.epochs
-) -> training.Trainer:
+) -> Trainer:
     """For `model`, or a new one, where the current strategy wants it."""
     strategy = tf.distribute.get_strategy()
     model = model or recurrent_model()
     steps = epochs * batches().steps
-    return training.Trainer(model, objective_of(model), config, steps, strategy)
+    return Trainer(model, objective_of(model), config, steps, strategy)
 
 
 def fit(
     folder: Path, config: TrainConfig, validate: Callable[[int], dict[str, float]], **options: Any
-) -> tuple[training.Trainer, training.Fitted]:
+) -> tuple[Trainer, training.Fitted]:
     """A training in `folder`, which must exist."""
     made = trainer(config, options.pop("model", None))
     given: dict[str, Any] = {

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from common.losses import over_time
-from common.training import Objective
+from common.trainer import Objective
 
 
 def labelling(network: keras.Model) -> Objective:

@@ -76,9 +76,10 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     from apps.gesture.augment import Augmentation
     from apps.gesture.batches import Pieces
     from apps.gesture.smoothing import labels_of, learned_transitions
-    from common import export, formats, runs, training, workers
+    from common import export, formats, runs, training, weights, workers
     from common.monitoring import Monitor
     from common.plots import confusion_matrix, save, save_training
+    from common.trainer import Trainer
 
     # Load.
     strategy = training.set_up(config)
@@ -115,7 +116,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
         with strategy.scope():
             network = model.build(config, rows, len(classes), member)
         if config.init_from is not None:
-            training.start_from(network, config.init_from)
+            weights.start_from(network, config.init_from)
             network.measure(rows)
         if part == "train" and not member:  # from here on there is something to keep
             runs.start(run, "gesture", config)
@@ -138,7 +139,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
             return {"loss": loss, **{k: found[k] for k in ("frame_accuracy", "segmental_f1_50")}}
 
         fitted = training.fit(
-            training.Trainer(
+            Trainer(
                 network,
                 objectives.labelling(network),
                 config,

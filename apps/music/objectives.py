@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from apps.music.pieces import Piece
 from common.losses import over_time
-from common.training import Objective
+from common.trainer import Objective
 
 
 def likelihood(network: Any, pieces: Sequence[Piece]) -> Objective:

@@ -44,9 +44,10 @@ def run(config: MusicConfig) -> dict[str, Any]:
     from apps.music.rolls import RollBatches
     from apps.music.settings import Settings, asked, examples
     from apps.music.shape import shape_of
-    from common import export, training, workers
+    from common import export, training, weights, workers
     from common.monitoring import Monitor
     from common.plots import save_training
+    from common.trainer import Trainer
 
     # Load.
     strategy = training.set_up(config)
@@ -79,7 +80,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
         with strategy.scope():
             network = build(config, shape, member)
         if config.init_from is not None:
-            training.start_from(network, config.init_from)
+            weights.start_from(network, config.init_from)
         if not member:  # from here on there is something to keep
             runs.start(run, "music", config)
             settings.write(run)
@@ -96,7 +97,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
             return {"nll": metrics.nll(alone.losses(validation))}
 
         fitted = training.fit(
-            training.Trainer(
+            Trainer(
                 network,
                 objectives.likelihood(network, corpus.train),
                 config,

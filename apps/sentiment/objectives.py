@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from apps.sentiment.config import SentimentConfig
 from apps.sentiment.model import PADDING
-from common.training import Objective
+from common.trainer import Objective
 
 
 def classification(network: keras.Model, config: SentimentConfig) -> Objective:

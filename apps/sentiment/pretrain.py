@@ -25,6 +25,7 @@ from apps.sentiment.model import PADDING, UNKNOWN
 from common import runs, training
 from common.data import SequenceBatches
 from common.monitoring import Monitor, recurrent_layers
+from common.trainer import Objective, Trainer
 
 WINDOW = 64  # words read at a time
 SAMPLED = 512  # words drawn to estimate a softmax; half of a smaller vocabulary
@@ -74,7 +75,7 @@ class LanguageModel(keras.Model):
         return tf.concat(said, 0), tf.concat(neighbours, 0), tf.concat(rows, 0)
 
 
-def sampled_objective(language: LanguageModel, frequency: np.ndarray) -> training.Objective:
+def sampled_objective(language: LanguageModel, frequency: np.ndarray) -> Objective:
     """Loss of each window, in nats a word, by sampled softmax.
 
     Args:
@@ -197,7 +198,7 @@ def pretrain(
         return {"loss": float(total / max(count, 1.0))}
 
     fitted = training.fit(
-        training.Trainer(
+        Trainer(
             language,
             sampled_objective(language, np.maximum(frequency, 1e-3)),
             config,

@@ -42,10 +42,11 @@ def run(config: SentimentConfig) -> dict[str, Any]:
         report,
         vectors,
     )
-    from common import export, training, workers
+    from common import export, training, weights, workers
     from common.data import SequenceBatches
     from common.monitoring import Monitor
     from common.plots import confusion_matrix, save, save_training
+    from common.trainer import Trainer
 
     # Load.
     strategy = training.set_up(config)
@@ -79,7 +80,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
         with strategy.scope():
             network = model.build(config, len(words), len(splits.classes), member)
         if config.init_from is not None:
-            training.start_from(network, config.init_from, member)
+            weights.start_from(network, config.init_from, member)
         if not member:  # from here on there is something to keep
             runs.start(run, "sentiment", config)
             runs.write_text(run.path / "vocabulary.txt", "\n".join(words) + "\n")
@@ -101,7 +102,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
             return metrics.scores(probabilities, labels, resamples=0)
 
         fitted = training.fit(
-            training.Trainer(
+            Trainer(
                 network,
                 objectives.classification(network, config),
                 config,

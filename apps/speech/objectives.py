@@ -23,7 +23,7 @@ import tensorflow as tf
 from apps.speech.attention import NEVER, START
 from apps.speech.model import Recogniser
 from common.losses import over_time
-from common.training import Objective
+from common.trainer import Objective
 
 
 def recognising(network: Recogniser, done: Callable[[], Any]) -> Objective:

@@ -38,9 +38,10 @@ def run(config: SpeechConfig) -> dict[str, Any]:
         serving,
     )
     from apps.speech.batches import SpeechBatches
-    from common import export, training, workers
+    from common import export, training, weights, workers
     from common.monitoring import Monitor
     from common.plots import save, save_training
+    from common.trainer import Trainer
 
     # Load.
     strategy = training.set_up(config)
@@ -65,7 +66,7 @@ def run(config: SpeechConfig) -> dict[str, Any]:
     with strategy.scope():
         network = model.build(config, len(alphabet))
     if config.init_from is not None:
-        training.start_from(network, config.init_from)
+        weights.start_from(network, config.init_from)
     if config.causal:  # what a stream is normalised by before it is heard
         network.measure(*features.statistics(corpus.train, network.log_mel))
     runs.start(run, "speech", config)  # from here on there is something to keep
@@ -84,7 +85,7 @@ def run(config: SpeechConfig) -> dict[str, Any]:
         found = metrics.scores(corpus.validation, heard.texts, resamples=0)
         return {"loss": heard.loss} | {k: found[k] for k in ("wer", "cer", "string_accuracy")}
 
-    trainer = training.Trainer(
+    trainer = Trainer(
         network,
         objectives.recognising(network, done),
         config,

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from apps.timeseries.config import LEVELS, Loss
 from common.losses import over_time
-from common.training import Objective
+from common.trainer import Objective
 
 
 def errors(kind: Loss, answers: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:

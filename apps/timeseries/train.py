@@ -39,9 +39,10 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
     from apps.timeseries.panel import PARTS, cut, origins, scored
     from apps.timeseries.schema import Schema
     from apps.timeseries.shape import shape_of
-    from common import export, training, workers
+    from common import export, training, weights, workers
     from common.monitoring import Monitor
     from common.plots import save, save_training
+    from common.trainer import Trainer
 
     # Load.
     strategy = training.set_up(config)
@@ -77,7 +78,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         with strategy.scope():
             network = model.build(config, shape, panel.roles, statistics, member)
         if config.init_from is not None:
-            training.start_from(network, config.init_from)
+            weights.start_from(network, config.init_from)
             network.measure(statistics)
         if part == "train" and not member:  # from here on there is something to keep
             runs.start(run, "timeseries", config)
@@ -102,7 +103,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
             return objectives.scores(config.loss, said.in_units(), truth["validation"], deviation)
 
         fitted = training.fit(
-            training.Trainer(
+            Trainer(
                 network,
                 objectives.forecasting(network, config.loss),
                 config,
