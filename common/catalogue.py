@@ -1,11 +1,18 @@
 """Named datasets of the TFDS catalogue, the packaged ones among them: found, and prepared."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from common.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def find(name: str, dataset: str, packaged: Iterable[str]) -> Any:
@@ -35,9 +42,30 @@ def prepare(builder: Any, dataset: str) -> None:
         UserError: if that fails.
     """
     try:
-        builder.download_and_prepare()
+        if not builder.is_prepared():
+            with _alone(builder):
+                if not builder.is_prepared():
+                    builder.download_and_prepare()
+                else:  # by another process, meanwhile
+                    builder.info.read_from_directory(builder.data_path)
     except UserError:
         raise
     except Exception as error:  # whatever fails between here and a data host, or on the disk
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"--dataset {dataset}: can't be prepared: {reason}") from None
+
+
+@contextlib.contextmanager
+def _alone(builder: Any) -> Iterator[None]:
+    """No other process of this machine, or of a file system with locks, prepares the dataset
+    meanwhile: TFDS would take the same folder for it, as it names that by Python's random
+    numbers, which all workers of a training have seeded alike."""
+    folder = Path(builder.data_path).parent
+    if fcntl is None or "://" in builder.data_dir:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".preparing").open("w") as door:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(door, fcntl.LOCK_EX)
+        yield

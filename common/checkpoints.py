@@ -132,8 +132,7 @@ class Checkpoints:
             if progress is not None:
                 self._go_on(place, progress)
                 return progress, place
-        if self.writes:
-            self.board.go_on({})
+        self.board.go_on({})
         return Progress(), None
 
     def save(self, progress: Progress, made: int) -> None:
@@ -237,8 +236,6 @@ class Checkpoints:
             variable.assign(value)
 
     def _go_on(self, place: Path, progress: Progress) -> None:
-        if not self.writes:
-            return
         self.board.go_on(progress.events)
         if (place / "best.weights.h5").is_file():
             runs.write_whole(self.best, lambda path: link(place / "best.weights.h5", path))

@@ -49,6 +49,7 @@ def main(
         config: Any = parse(config_type, sys.argv[1:], prog=prog, presets=presets, app=app)
         path = getattr(config, "resume", None)
         if path is not None and runs.Run(path).is_finished:
+            runs.tidy(runs.Run(path))  # it may have been killed at its very end
             print(f"{path}: this run is finished; there is nothing to resume")
             sys.exit(0)
         if path is not None:
@@ -64,13 +65,17 @@ def main(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:
-        if error.errno not in NOT_OURS:
+        if error.errno in NOT_OURS:
+            where = "" if error.filename is None else f"{error.filename}: "
+            whole = "; what was written whole stays" if error.errno in NO_ROOM else ""
+            said = one_line(f"{where}{os.strerror(error.errno)}{whole}")
+            print(f"{prog}: error: {said}", file=sys.stderr)
+            code = 2
+        elif several:
+            traceback.print_exc()
+            code = 1
+        else:
             raise
-        where = "" if error.filename is None else f"{error.filename}: "
-        whole = "; what was written whole stays" if error.errno in NO_ROOM else ""
-        said = one_line(f"{where}{os.strerror(error.errno)}{whole}")
-        print(f"{prog}: error: {said}", file=sys.stderr)
-        code = 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         code = 130

@@ -10,7 +10,9 @@ formats. That list and the model are all that a conversion (``common.formats``) 
 TensorFlow is imported inside the functions, so that --help answers at once.
 """
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -68,6 +70,7 @@ def write(
         portable: signatures that can be converted.
     """
     import keras
+    import tensorflow as tf
 
     from common import warmup
 
@@ -78,7 +81,10 @@ def write(
         archive.add_endpoint(name, function, input_signature=specifications)
 
     def fill(model: Path) -> None:
-        archive.write_out(model, verbose=False)
+        try:
+            archive.write_out(model, verbose=False)
+        except tf.errors.ResourceExhaustedError:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
         warmup.write(model, examples or {})
         listed = {name: list(formats) for name, formats in (portable or {}).items()}
         runs.write_json(model / EXTRA / "portable.json", listed)

@@ -83,6 +83,10 @@ def _number(member: int) -> str:
     return f"_{member}" if member else ""
 
 
+BEGUN = re.compile(r"unfinished\.json|\.[0-9a-f]{8}\.(unfinished|config)\.json")
+"""What a run leaves that was killed before it had a config.json: it may be begun anew."""
+
+
 def planned(app: str, run_dir: Path | None, resume: Path | None = None) -> Run:
     """The run that will be written to `run_dir`, or to runs/APP/TIME, and nothing is made yet; or
     the one that goes on in `resume` (``common.resuming``).
@@ -99,7 +103,7 @@ def planned(app: str, run_dir: Path | None, resume: Path | None = None) -> Run:
             run_dir = run_dir.with_name(f"{now}_{secrets.token_hex(2)}")
     if run_dir.exists() and not run_dir.is_dir():
         raise UserError(f"--run-dir {run_dir}: expected a folder, found a file")
-    if run_dir.is_dir() and any(run_dir.iterdir()):
+    if run_dir.is_dir() and not all(BEGUN.fullmatch(p.name) for p in run_dir.iterdir()):
         raise UserError(f"--run-dir {run_dir}: expected a new or empty folder, found files in it")
     return Run(run_dir)
 
@@ -136,6 +140,11 @@ def end(run: Run, result: Mapping[str, Any]) -> None:
         print(f"interrupted: the same command with --resume {run.path} trains on")
         return
     run.unfinished.unlink(missing_ok=True)
+    tidy(run)
+
+
+def tidy(run: Run) -> None:
+    """Removes what only --resume needs, of a run that has ended."""
     for kind in ("step-*", "finished-*"):
         for place in run.weights().parent.glob(kind):
             remove(place)

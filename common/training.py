@@ -28,6 +28,7 @@ from common.config import TrainConfig
 from common.errors import UserError
 from common.monitoring import GradientFlow, Monitor, spectral_radii
 from common.trainer import Batches, Trainer
+from common.weights import write_weights
 
 Validate = Callable[[int], dict[str, float]]
 """Optimiser steps made so far -> scores on the validation split, of the model as it is."""
@@ -185,7 +186,7 @@ def fit(
         board.flush()
     if not now.best_epoch and trainer.chief:
         with trainer.averaged():
-            runs.write_whole(weights, lambda path: trainer.model.save_weights(path))
+            write_weights(trainer.model, weights)
     take_best(trainer, weights)
     now.seconds = time.perf_counter() - clock
     if not interrupted:
@@ -225,7 +226,7 @@ def judge(
         scores = validate(trainer.made) if validate else {}
         score = sign * scores[monitor] if validate else now.epoch
         if score > now.best:
-            runs.write_whole(weights, lambda path: trainer.model.save_weights(path))
+            write_weights(trainer.model, weights)
             now.best, now.best_epoch = float(score), now.epoch + 1  # should Ctrl-C come
     return scores
 

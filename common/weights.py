@@ -1,5 +1,6 @@
 """Weights of another run to start from, looked at before Keras reads them."""
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,25 @@ def check_weights(path: Path) -> None:
 def _check_link(file: Any, name: str, path: Path) -> None:
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise UserError(f"{path}: {name} is a link, expected the array itself")
+
+
+def write_weights(model: keras.Model, path: Path) -> None:
+    """Writes a weights file, whole or not at all.
+
+    HDF5 may end the whole process where a disk is full: whether there is room is asked before.
+
+    Raises:
+        OSError: if there is none.
+    """
+    held = sum(v.numpy().nbytes for v in model.weights)
+
+    def write(neighbour: Path) -> None:
+        if hasattr(os, "posix_fallocate"):
+            with neighbour.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, held + held // 10 + 2**20)
+        model.save_weights(neighbour)
+
+    runs.write_whole(path, write)
 
 
 def start_from(model: keras.Model, run: Path, member: int = 0) -> None:

@@ -1,6 +1,6 @@
 """Two workers on one machine train what one process does; one is killed, and they go on.
 
-    python -m studies.cluster_demo [APP's training flags after --]
+    python -m studies.cluster_demo
 
 Trains a small sentiment network three times: by one process; by two workers; and by two workers
 of which one is killed by SIGKILL after the first checkpoint, whereupon the other ends by itself
@@ -61,7 +61,10 @@ def run(config: DemoConfig) -> dict[str, float]:
     wait_for(killed / "checkpoints", chief)
     other.send_signal(signal.SIGKILL)
     began = time.monotonic()
-    code = chief.wait(60)
+    try:
+        code = chief.wait(60)
+    finally:
+        chief.kill()
     line = said(killed, 0).splitlines()[-1]
     print(f"  the other ended after {time.monotonic() - began:.0f} s with code {code}: {line}")
     finish(group(["-m", "apps.sentiment.train", "--resume", killed], killed))

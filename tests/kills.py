@@ -135,8 +135,6 @@ class Killer:
         words = ["--data", self.data, "--run-dir", run, *RECIPES[self.app], *COMMON]
         if (run / "config.json").exists():
             words = ["--resume", run]
-        else:
-            shutil.rmtree(run, ignore_errors=True)
         before, seen = marks(run), set[str]()
         most = float(self.random.uniform(0, 2 * STARTED)) if way == "time" else 20 * STARTED
         count = int(self.random.integers(1, 12)) if way == "checkpoints" else 1

@@ -290,16 +290,14 @@ def test_without_room_for_what_tensorboard_shows_training_can_only_end(tmp_path:
     assert names(tmp_path) == set()
 
 
-def test_a_process_that_does_not_write_reads_and_leaves_all_as_it_is(tmp_path: Path) -> None:
+def test_a_process_that_does_not_write_leaves_all_as_it_is(tmp_path: Path) -> None:
     write(tmp_path, 3)
     before = sorted(p.name for p in tmp_path.rglob("*"))
     other = made(tmp_path)
     other.writes = False
-    progress, _ = other.newest()
-    other.save(progress, 9)
-    other.finish(progress)
+    other.save(Progress(2, 0, best_epoch=1), 9)
+    other.finish(Progress(2, 0, best_epoch=1))
     other.interrupt()
-    assert other.variables[1].numpy() == 3
     assert sorted(p.name for p in tmp_path.rglob("*")) == before
 
 

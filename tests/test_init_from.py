@@ -1,5 +1,6 @@
 """Weights carried over from another run."""
 
+import errno
 from pathlib import Path
 
 import keras
@@ -9,6 +10,7 @@ from numpy.testing import assert_array_equal
 
 from common.errors import UserError
 from common.weights import init_from
+from tests.commands import child
 from tests.toy_training import recurrent_model
 
 
@@ -83,3 +85,25 @@ def test_a_file_in_which_nothing_fits_is_refused(weights: Path) -> None:
     model = keras.Model(numbers, keras.layers.Dense(4, name="other")(numbers))
     with pytest.raises(UserError, match="none of its weights fits"):
         init_from(model, weights)
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import keras
+from common.weights import write_weights
+model = keras.Sequential([keras.Input([3]), *[keras.layers.Dense(20) for _ in range(15)]])
+path = Path(sys.argv[1])
+write_weights(model, path)
+before = path.read_bytes()
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+try:
+    write_weights(model, path)
+except OSError as error:
+    print(error.errno, path.read_bytes() == before, len(list(path.parent.iterdir())))
+"""
+
+
+def test_weights_without_room_are_refused_and_do_not_end_the_process(tmp_path: Path) -> None:
+    answer = child("-c", FULL, tmp_path / "best.weights.h5")
+    assert answer.out.split() == [str(errno.EFBIG), "True", "1"], answer.err

@@ -55,6 +55,27 @@ def test_a_folder_with_files_in_it_is_refused(tmp_path: Path) -> None:
         runs.planned("sentiment", tmp_path)
 
 
+def test_a_run_that_was_killed_before_it_said_what_it_is_begins_anew(tmp_path: Path) -> None:
+    run = runs.planned("toy", tmp_path / "run")
+    runs.start(run, "toy", TrainConfig())
+    for folder in (run.plots, run.weights().parent):
+        folder.rmdir()
+    run.config.rename(run.path / ".0123abcd.config.json")
+    assert runs.planned("toy", run.path) == run
+    runs.start(run, "toy", TrainConfig())
+    found = sorted(p.name for p in run.path.iterdir())
+    assert found == ["checkpoints", "config.json", "plots", "unfinished.json"]
+
+
+def test_a_run_killed_at_its_very_end_is_tidied_when_it_is_resumed(tmp_path: Path) -> None:
+    run = runs.Run(tmp_path)
+    for name in ("step-3", "finished-history"):
+        (run.weights().parent / name).mkdir(parents=True)
+    run.weights().touch()
+    runs.tidy(run)
+    assert [p.name for p in run.weights().parent.iterdir()] == [run.weights().name]
+
+
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("mine")

@@ -52,6 +52,7 @@ def run(config: GestureConfig) -> dict[str, Any]:
         if not done:
             results.append(one_fold(own, corpus, one))
         elif workers.is_chief(strategy):
+            runs.tidy(one)
             results.append(runs.read_json(one.metrics))
     if not workers.is_chief(strategy):
         return {}
@@ -174,7 +175,9 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     labels = labels_of(said, written)
     validation = metrics.scores(fixed["validation"], labels, rate, config.waits)
     if config.refit and fitted.best_epoch and not fitted.interrupted:
-        networks, fits = fit_several(config.members, "both", best=fitted.best_epoch)
+        again, fits = fit_several(config.members, "both", best=fitted.best_epoch)
+        whole = [n for n, one in zip(again, fits, strict=True) if not one.interrupted]
+        networks = whole or networks
         seconds += sum(one.seconds for one in fits)
     if not workers.is_chief(strategy):  # which does the rest for all
         return {}

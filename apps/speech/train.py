@@ -63,6 +63,7 @@ def run(config: SpeechConfig) -> dict[str, Any]:
     report.plan(config, epochs, batches.steps, run.path)
 
     # Build and fit.
+    training.reseed(config, 0)  # who prepares a corpus draws from the same generator
     with strategy.scope():
         network = model.build(config, len(alphabet))
     if config.init_from is not None:

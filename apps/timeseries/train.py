@@ -143,8 +143,12 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         ),
     }
     if config.refit and not fits[-1].interrupted:
-        again = [fit(member, "both", best=f.best_epoch) for member, f in enumerate(fits)]
-        networks = tuple(network for network, _ in again)
+        again = []
+        for member, fitted in enumerate(fits):
+            again.append(fit(member, "both", best=fitted.best_epoch))
+            if again[-1][1].interrupted:
+                break
+        networks = tuple(n for n, fitted in again if not fitted.interrupted) or networks
         result["train_seconds"] += sum(fitted.seconds for _, fitted in again)
     if not workers.is_chief(strategy):  # which does the rest for all
         return {}
