@@ -4,8 +4,8 @@ Each application's ``train.py`` runs with default flags, on its default corpus, 
 that its first network is to be trained; then some steps are timed, and some checkpoints of the very
 variables that a training keeps, best weights included. From both follows the share, with a
 checkpoint at every end of an epoch and every so many minutes; validation, which writes nothing and
-takes its time too, is not counted, so that the share is an upper bound. Writes
-benchmarks/results/checkpoints.json.
+takes its time too, is not counted; nor are TensorBoard's pictures, which a run writes anyway.
+Writes benchmarks/results/checkpoints.json.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 from unittest import mock
 
 import numpy as np
@@ -23,14 +23,15 @@ from common import runs
 from common.cli import main, start_tensorflow
 
 WARM = 3  # steps that are not counted: the first one compiles
-APPS = ("sentiment", "timeseries", "music", "speech", "gesture")
+App = Literal["sentiment", "timeseries", "music", "speech", "gesture"]
+APPS: tuple[App, ...] = get_args(App)
 
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
     """Measure what share of a training its checkpoints take."""
 
-    apps: tuple[str, ...] = APPS
+    apps: tuple[App, ...] = APPS
     """Applications to measure."""
     steps: int = 20
     """Optimiser steps that are timed."""

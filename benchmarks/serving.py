@@ -46,17 +46,18 @@ class BenchmarkConfig:
 def run(config: BenchmarkConfig) -> dict[str, Any]:
     """Prints a row for each signature, and writes them to --out."""
     found = [(runs.read_config(runs.Run(path)).get("app", ""), path) for path in config.runs]
-    finished = {app: runs.finished(app, path) for app, path in found}
+    finished = [(app, runs.finished(app, path)) for app, path in found]
     start_tensorflow()
 
     from common import export, warmup
 
     rows = []
-    for app, folder in finished.items():
+    for app, folder in finished:
         model, asked = export.load(folder.export), warmup.read(folder.export)
         if not asked:
             raise UserError(f"{folder.export}: carries no requests: train anew")
-        for signature, inputs in asked.items():
+        for signature, several in asked.items():
+            inputs = {name: v[:1] if np.ndim(v) else v for name, v in several.items()}
             contenders = {
                 "saved_model": as_it_is(model, signature, inputs),
                 "predict": as_keras_model(model, signature, inputs),

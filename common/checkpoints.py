@@ -199,7 +199,7 @@ class Checkpoints:
             return False
 
     def _manifest(self, place: Path) -> Any:
-        return json.loads((place / "manifest.json").read_text(encoding="utf-8"))
+        return runs.read_json(place / "manifest.json")
 
     # Reading
 
@@ -211,7 +211,7 @@ class Checkpoints:
             if manifest["training"] != self.training:
                 return None
             check(place, manifest["files"])
-            values = json.loads((place / "progress.json").read_text(encoding="utf-8"))
+            values = runs.read_json(place / "progress.json")
             progress = from_json(Progress, values, "progress.json", exact=True, finite=False)
             if (place / "flow.npz").exists():
                 progress.flow = arrays(place / "flow.npz")

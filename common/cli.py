@@ -18,7 +18,7 @@ from common.errors import UserError
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_OURS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS),  # it may not be read, or written
-    *(errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.EEXIST),
     *NO_ROOM,
 )
 """What the system refuses: no fault of the code."""
@@ -66,7 +66,8 @@ def main(
         code = 0
     except OSError as error:
         if error.errno in NOT_OURS:
-            where = "" if error.filename is None else f"{error.filename}: "
+            named = error.filename2 or error.filename  # of a renaming, its end
+            where = "" if named is None else f"{named}: "
             whole = "; what was written whole stays" if error.errno in NO_ROOM else ""
             said = one_line(f"{where}{os.strerror(error.errno)}{whole}")
             print(f"{prog}: error: {said}", file=sys.stderr)

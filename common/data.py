@@ -24,6 +24,8 @@ LONGEST_CELL = 4_000_000
 """Characters: above that it is a quote that nobody closed."""
 MOST_COLUMNS = 10_000
 """Above that a table is lying on its side."""
+SPARE_CELLS = 2**20
+"""So many more cells than bytes may JSON Lines stand for, whose lines may lack keys."""
 
 SPLIT_NAMES = {
     "train": "train",
@@ -135,11 +137,19 @@ def _named(header: Sequence[str], path: Path) -> list[str]:
 def _json_lines(path: Path) -> Iterator[list[str]]:
     """The keys of all lines, then the rows: read twice, so that all have the same columns."""
     header: dict[str, None] = {}
+    count = 0
     for row in _objects(path):
+        count += 1
         header |= dict.fromkeys(row)
         if len(header) > MOST_COLUMNS:
             break
-    yield _named(list(header), path)
+    names = _named(list(header), path)
+    if count * len(names) > SPARE_CELLS + path.stat().st_size:
+        raise UserError(
+            f"{path}: {len(names):,} keys over {count:,} lines, most of which lack most of them; "
+            f"expected lines of like keys"
+        )
+    yield names
     for row in _objects(path):
         yield [row.get(key, "") for key in header]
 
@@ -149,12 +159,9 @@ def _objects(path: Path) -> Iterator[dict[str, str]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
-            raise UserError(f"{path}: line {number}: expected a JSON object")
-        cells = {key: _as_text(value) for key, value in row.items()}
+            cells = {key: _as_text(value) for key, value in json.loads(line).items()}
+        except (ValueError, RecursionError, AttributeError):  # or no object
+            raise UserError(f"{path}: line {number}: expected a JSON object") from None
         try:
             "".join([*cells, *cells.values()]).encode()
         except UnicodeEncodeError:  # JSON can write down half of a surrogate pair

@@ -83,9 +83,9 @@ def write(
     def fill(model: Path) -> None:
         try:
             archive.write_out(model, verbose=False)
+            warmup.write(model, examples or {})
         except tf.errors.ResourceExhaustedError:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
-        warmup.write(model, examples or {})
         listed = {name: list(formats) for name, formats in (portable or {}).items()}
         runs.write_json(model / EXTRA / "portable.json", listed)
 
@@ -93,13 +93,17 @@ def write(
 
 
 def _appear(path: Path, fill: Callable[[Path], None]) -> None:
-    """Has `fill` make a folder beside `path`, then puts it there."""
+    """Has `fill` make a folder beside `path`, forces it to the disk, then puts it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-        fill(Path(folder) / "new")
+        new = Path(folder) / "new"
+        fill(new)
+        for place in (*new.rglob("*"), new):
+            runs.sync(place)
         if path.exists():
             path.rename(Path(folder) / "old")
-        (Path(folder) / "new").rename(path)
+        new.rename(path)
+        runs.sync(path.parent)
 
 
 def portable(path: Path) -> dict[str, list[str]]:
@@ -215,17 +219,21 @@ def run(config: ExportConfig) -> None:
     """Converts, and says how far the answers are from the SavedModel's."""
     finished = runs.finished(runs.read_config(runs.Run(config.run)).get("app", ""), config.run)
     store = config.out or finished.export.parent
-    listed = portable(finished.export)
+    kinds = [kind for kind in config.formats if kind in FORMATS]
+    listed = portable(finished.export) if kinds else {}
     start_tensorflow()
 
     from common import formats, warmup
 
     if "savedmodel" in config.formats:
-        asked = warmup.read(finished.export)["serving_default"]
-        answer_in_clean_process(finished.export, "serving_default", asked)
+        load(finished.export, "serving_default")  # one line where it is damaged
+        asked = warmup.read(finished.export).get("serving_default")
+        if asked is not None:
+            answer_in_clean_process(finished.export, "serving_default", asked)
         place = publish(finished.export, store)
-        print(f"{place}: it answers in a process that imports TensorFlow alone")
-    for kind in (kind for kind in config.formats if kind in FORMATS):
+        tried = "it answers in a process that imports TensorFlow alone"
+        print(f"{place}: {tried if asked is not None else 'copied; it has no request to try'}")
+    for kind in kinds:
         if not any(kind in kinds for kinds in listed.values()):
             print(f"{kind}: nothing of this model goes into it; docs/deployment.md says why")
         for file in formats.convert(finished.export, kind, store):

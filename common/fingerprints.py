@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from common import files
 from common.errors import UserError
 
 WHOLE = 4 * 2**30
@@ -22,18 +23,20 @@ def fingerprint(path: Path, but: Path | None = None) -> str:
     another; "missing" if it is not there.
 
     Raises:
-        UserError: if it can't be read.
+        UserError: if it can't be read, or is neither a file nor a folder.
     """
     if not path.exists():
         return "missing"
+    if not path.is_dir():
+        files.check(path)
     try:
         folder = path.is_dir()
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if folder else [path]
+        found = sorted(p for p in path.rglob("*") if p.is_file()) if folder else [path]
         if but is not None:
-            files = [file for file in files if not file.absolute().is_relative_to(but.absolute())]
-        sizes = [file.stat().st_size for file in files]
+            found = [file for file in found if not file.absolute().is_relative_to(but.absolute())]
+        sizes = [file.stat().st_size for file in found]
         whole, digest = sum(sizes) <= WHOLE, hashlib.sha256()
-        for file, size in zip(files, sizes, strict=True):
+        for file, size in zip(found, sizes, strict=True):
             name = str(file.relative_to(path)) if folder else ""
             digest.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
             with file.open("rb") as stream:

@@ -67,7 +67,7 @@ def convert(model: Path, kind: str, store: Path) -> Iterator[Converted]:
         given = {key: tf.constant(value) for key, value in example.items()}
         wanted = {key: said.numpy() for key, said in loaded.signatures[name](**given).items()}
         for file, content in make(model, name).items():
-            difference, output = _furthest(read(content)(example), wanted)
+            difference, output = furthest(read(content)(example), wanted)
             if not difference <= NEAR * _largest(wanted[output]) and "int8" not in file:
                 raise RuntimeError(f"{file}: {output} differs by {difference} from {model}")
             (store / kind).mkdir(parents=True, exist_ok=True)
@@ -75,12 +75,15 @@ def convert(model: Path, kind: str, store: Path) -> Iterator[Converted]:
             yield Converted(store / kind / file, len(content), difference, output)
 
 
-def _furthest(found: Arrays, wanted: Arrays) -> tuple[float, str]:
+def furthest(found: Arrays, wanted: Arrays) -> tuple[float, str]:
+    """The largest difference of an output, and its name: that of the output which is off by most of
+    its largest number; infinite where shapes differ or a number is none."""
     apart = {}
     for name, answer in wanted.items():
         if found[name].shape != answer.shape:
             return np.inf, name
-        apart[name] = float(np.abs(found[name] - answer).max(initial=0))
+        gap = float(np.abs(found[name] - answer).max(initial=0))
+        apart[name] = gap if np.isfinite(gap) else np.inf  # NaN is no answer
     output = max(apart, key=lambda name: apart[name] / (_largest(wanted[name]) + 1e-12))
     return apart[output], output
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import keras
@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from common import plain, recurrence
 from common.cells import Cell, make_cell
+from common.config import TrainConfig
 from common.loops import lacking
 
 Direction = Literal["forward", "bidirectional"]
@@ -272,3 +273,56 @@ def recurrent_stack(
         if residual and number:
             x = keras.layers.Add(name=f"residual_{number}")([before, x])
     return x
+
+
+States = list[list[Any]]
+"""Of each layer, what its cell carries."""
+
+
+def carrying(config: TrainConfig, *, reverse: bool = False) -> list[Recurrent]:
+    """The layers of one direction, for ``carried``."""
+    direction = "backward" if reverse else "forward"
+    return [
+        Recurrent(
+            make_cell(config.cell, config.units),
+            reverse=reverse,
+            return_state=True,
+            truncate=config.truncate,
+            name=f"{direction}_{number}",
+        )
+        for number in range(config.layers)
+    ]
+
+
+def carried(
+    x: Any,
+    mask: Any,
+    forward: Sequence[Recurrent],
+    backward: Sequence[Recurrent],
+    *,
+    drop: keras.layers.Dropout,
+    states: States | None = None,
+    training: bool = False,
+    between: Callable[[int, Any, Any], tuple[Any, Any]] | None = None,
+) -> tuple[Any, Any, States]:
+    """Layers on top of each other that go on from `states`: ``[batch, time, features]`` to the last
+    layer's ``[batch, time, units]`` (twice that with backward layers), its mask, and the states
+    after of each forward layer.
+
+    Args:
+        drop: before the first layer and after each.
+        between: makes of a layer's number, outputs and mask those that are read next.
+    """
+    x = drop(x, training=training)
+    after: States = []
+    for number, layer in enumerate(forward):
+        start = None if states is None else states[number]
+        h, *state = layer(x, mask=mask, initial_state=start, training=training)
+        after.append(state)
+        if backward:
+            back, *_ = backward[number](x, mask=mask, training=training)
+            h = tf.concat([h, back], axis=-1)
+        if between is not None:
+            h, mask = between(number, h, mask)
+        x = drop(h, training=training)
+    return x, mask, after

@@ -4,6 +4,7 @@ it asks of a model before it lets anybody else ask: TFRecords of ``PredictionLog
 They also are what a conversion to another format is compared on (``common.formats``).
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from common import files
+from common.errors import UserError
+
+MOST_BYTES = 2**28
 FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
@@ -28,11 +33,25 @@ def write(model: Path, examples: Mapping[str, Mapping[str, np.ndarray]]) -> None
 
 
 def read(model: Path) -> dict[str, dict[str, np.ndarray]]:
-    """What ``write`` wrote: inputs by signature; nothing if there is no such file."""
+    """What ``write`` wrote: inputs by signature; nothing if there is no such file.
+
+    Raises:
+        UserError: if it can't be read.
+    """
+    path = model / FILE
+    if not path.exists():
+        return {}
+    files.check(path, MOST_BYTES)
     found = {}
-    if (model / FILE).exists():
-        for record in tf.data.TFRecordDataset(str(model / FILE)).as_numpy_iterator():
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             request = PredictionLog.FromString(record).predict_log.request
+            sizes = [math.prod(d.size for d in v.tensor_shape.dim) for v in request.inputs.values()]
+            if any(size > len(record) for size in sizes):
+                raise ValueError("an input that claims more values than it has")
             inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
             found[request.model_spec.signature_name] = inputs
+    except Exception as error:  # the reader fails in as many ways as files can be broken
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(f"{path}: can't be read as requests: {said}") from None
     return found

@@ -49,11 +49,12 @@ static TF_Output find(TF_Graph *graph, char *name) {
 static char *read_file(const char *path, size_t *size) {
   FILE *file = fopen(path, "rb");
   if (!file) fail(path, "can't be opened");
-  fseek(file, 0, SEEK_END);
-  *size = ftell(file);
+  long end = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+  if (end < 0) fail(path, "expected a file, not a pipe");
+  *size = (size_t)end;
   rewind(file);
   char *bytes = malloc(*size + 1);
-  if (fread(bytes, 1, *size, file) != *size) fail(path, "can't be read");
+  if (!bytes || fread(bytes, 1, *size, file) != *size) fail(path, "can't be read");
   fclose(file);
   return bytes;
 }

@@ -40,9 +40,10 @@ def command(module: str, *words: object, stdin: bytes = b"") -> Answer:
     return Answer(code, out.getvalue(), err.getvalue())
 
 
-def trained(module: str, data: Path, run_dir: Path, *words: object) -> Answer:
-    """What a training said that ended well."""
-    answer = command(module, "--data", data, "--run-dir", run_dir, *words)
+def trained(module: str, data: Path | None, run_dir: Path, *words: object) -> Answer:
+    """What a training said that ended well; without `data`, on a corpus that `words` name."""
+    where = () if data is None else ("--data", data)
+    answer = command(module, *where, "--run-dir", run_dir, *words)
     assert answer.code == 0, answer.err
     return answer
 

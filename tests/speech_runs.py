@@ -17,7 +17,7 @@ from apps.speech.grammar import DIGITS
 from apps.speech.serving import Serving
 from apps.speech.utterances import RATE, Corpus, Utterance
 from common import export, runs
-from tests.commands import Answer, command
+from tests.commands import Answer, trained
 
 TRAIN, PREDICT, EVALUATE = (f"apps.speech.{name}" for name in ("train", "predict", "evaluate"))
 SMALL: list[object] = ["--dataset", "digits-few", "--units", 12, "--width", 16, "--filters", 4]
@@ -28,9 +28,7 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="speech-")
 
 def train(run_dir: Path, *words: object) -> Answer:
     """What a training said that ended well."""
-    answer = command(TRAIN, *SMALL, "--run-dir", run_dir, *words)
-    assert answer.code == 0, answer.err
-    return answer
+    return trained(TRAIN, None, run_dir, *SMALL, *words)
 
 
 @functools.cache

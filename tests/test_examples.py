@@ -14,7 +14,7 @@ from common import export, warmup
 from examples.log_mel import log_mel, text
 from examples.word_numbers import word_numbers
 from tests.deployment_cases import export_of
-from tests.speech_runs import sound
+from tests.speech_runs import random_run, sound
 
 VOCABULARY = ["a", "bad", "film", "not", "good", "café", "été", "don't", "o'clock", "90's"]
 VOCABULARY += ["word3", "i̇", "漢字", "½", "x", "²"]
@@ -54,12 +54,13 @@ def test_frames_are_those_of_the_graph(mels: int, seconds: float) -> None:
     assert_allclose(log_mel(waveform, mels), wanted, atol=2e-3)
 
 
-def test_frames_of_a_recording_lead_to_what_the_model_hears() -> None:
-    path = export_of("speech")
+@pytest.mark.parametrize("causal", [False, True])
+def test_frames_of_a_recording_lead_to_what_the_model_hears(causal: bool) -> None:
+    path = random_run(causal) / "export" / "1"
     loaded, asked = export.load(path), warmup.read(path)
-    waveform = asked["serving_default"]["waveform"][0]
-    frames = log_mel(waveform, asked["encode"]["log_mel"].shape[-1])
-    assert_allclose(frames, asked["encode"]["log_mel"], atol=2e-3)
+    waveform, mels = asked["serving_default"]["waveform"][0], asked["encode"]["log_mel"].shape[-1]
+    assert_allclose(log_mel(waveform, mels), asked["encode"]["log_mel"], atol=2e-3)
+    frames = log_mel(np.append(waveform, np.zeros(8_000 * causal, np.float32)), mels)
     sound = {name: tf.constant(value) for name, value in asked["hear"].items()}
     wanted = loaded.signatures["hear"](**sound)["log_p"]
     said = loaded.signatures["encode"](log_mel=tf.constant(frames))["log_p"]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from common import export, files
+from common import export, files, warmup
 from common.cli import LONGEST_MESSAGE, one_line
 from common.weights import check_weights, init_from
 from tests.broken_files import FUZZ, damages, read_or_refused, refused, write
@@ -113,6 +114,37 @@ def test_whatever_was_done_to_an_export_it_is_loaded_or_refused(
         refused(lambda: export.load(folder, "serving_default"))
         write(path, whole)
     assert export.load(folder, "serving_default") is not None
+
+
+def test_whatever_was_done_to_requests_they_are_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    model = tmp_path_factory.mktemp("export")
+    assert warmup.read(model) == {}
+    warmup.write(model, {"serving_default": {"x": np.arange(5.0), "text": np.array(["a", "bc"])}})
+    path = model / warmup.FILE
+    whole = path.read_bytes()
+    assert warmup.read(model)["serving_default"]["x"].tolist() == [0, 1, 2, 3, 4]
+
+    @FUZZ
+    @given(damages(whole))
+    def each(content: bytes) -> None:
+        write(path, content)
+        read_or_refused(lambda: warmup.read(model))
+
+    each()
+
+
+def test_a_request_that_claims_more_than_it_has_is_refused(tmp_path: Path) -> None:
+    """TensorFlow pads one value to any shape."""
+    log = PredictionLog()
+    proto = log.predict_log.request.inputs["x"]
+    proto.CopyFrom(tf.make_tensor_proto([1.0], shape=[1]))
+    proto.tensor_shape.dim[0].size = 10**12
+    path = write(tmp_path / warmup.FILE, b"")
+    with tf.io.TFRecordWriter(str(path)) as file:
+        file.write(log.SerializeToString())
+    refused(lambda: warmup.read(tmp_path), "claims more values than it has")
 
 
 # Limits and messages

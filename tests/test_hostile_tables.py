@@ -1,5 +1,6 @@
 """Tables and `.ts` files that are broken, or lie: refused in one line, in little memory."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,6 +71,12 @@ LARGE = {
         b"".join(b'{"k%d": 1}\n' % n for n in range(data.MOST_COLUMNS + 1)),
         "10,001 columns",
     ),
+    "a line of all keys, the rest empty": (
+        ".jsonl",
+        json.dumps({f"k{n}": 1 for n in range(9000)}).encode() + b"\n{}" * 500,
+        "9,000 keys over 501 lines",
+    ),
+    "JSON nested 990 deep": (".jsonl", b'{"a": ' + b"[" * 990 + b"]" * 990 + b"}", "JSON object|"),
     "JSON nested 100,000 deep": (".jsonl", b'{"a": ' + b"[" * 100_000, "line 1: .*JSON object"),
     "a number of 5,000 digits": (".jsonl", b'{"a": ' + b"9" * 5_000 + b"}", "line 1: .*object"),
 }
@@ -109,8 +116,10 @@ def odd(tmp_path: Path) -> dict[str, Path]:
     }
 
 
-@pytest.mark.parametrize("user", ["table", "texts", "series"])
+@pytest.mark.parametrize("user", USERS)
 def test_what_is_no_file_is_never_waited_for(user: str, odd: dict[str, Path]) -> None:
+    if user == "streams":  # of which a folder may hold several
+        odd = {said: odd[said] for said in ("found a pipe", "found a device")}
     for expected, path in odd.items():
         refused(lambda path=path: USERS[user][0](path), expected)
 
@@ -268,7 +277,7 @@ TS = b"@problemname x\n@classlabel true a b\n@data\n1,2,3:4,5,6:a\n3,2,1:6,5,4:b
         (b"@data\n1,1e39:a\n", "line 2: found 1e.39, expected finite"),
         (b"@data\n1,?:a\n", r"line 2: found '\?', expected a number"),
         (b"@data\n1,2:\n", "line 2: expected values, a colon and a class label"),
-        (b"@data\n" + b":" * 100_000 + b"a\n", "line 2: found '', expected a number"),
+        (b"@data\n" + b":" * 100_000 + b"a\n", "line 2: 100,000 dimensions, expected at most"),
         (b"@data\n" + b"1," * 9_000_000 + b"1:a\n", "line 2: expected at most"),
         (TS.decode().encode("utf-16"), "0xff"),
         (b"@data\n\0:a\n", "line 2: .*0x00"),
@@ -286,3 +295,14 @@ def test_whatever_was_done_to_a_ts_file_it_is_read_or_refused(content: bytes, cr
     content = content.replace(b"\n", b"\r\n") if crlf else content
     path = write(Path(os.environ["TFDS_DATA_DIR"]) / "t.ts", content)
     read_or_refused(lambda: ts_files.read(path))
+
+
+def test_a_parquet_file_of_more_rows_than_bytes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(series, "SPARE_ROWS", 10_000)
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"y": np.zeros(300_000)}).to_parquet(path, compression="zstd")
+    refused(lambda: list(series.read(path)), "more rows than bytes")
+    pd.DataFrame({"y": np.arange(300_000)}).to_parquet(path)
+    assert sum(map(len, series.read(path))) == 300_000

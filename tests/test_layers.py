@@ -10,7 +10,8 @@ import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 
 from common.cells import CELLS, make_cell
-from common.layers import MaskedPooling, Recurrent, recurrent_stack
+from common.config import TrainConfig
+from common.layers import MaskedPooling, Recurrent, carried, carrying, recurrent_stack
 from tests import reference
 
 BATCH, TIME, FEATURES, UNITS = 4, 9, 3, 5
@@ -381,3 +382,29 @@ def test_an_exported_model_gives_the_same_answers_for_any_shape(
     for batch, time in ((BATCH, TIME), (1, 1)):
         given = some_input(rng, name, batch, time)
         assert_same_answers(loaded.serve(given), model(given))
+
+
+@each_cell
+def test_a_stack_goes_on_from_its_states(name: str, x: np.ndarray) -> None:
+    config = TrainConfig(cell=name, units=UNITS, layers=2)
+    forward, drop = carrying(config), keras.layers.Dropout(0.5)
+    whole, _, last = carried(x, None, forward, [], drop=drop)
+    first, _, states = carried(x[:, :4], None, forward, [], drop=drop)
+    rest, _, end = carried(x[:, 4:], None, forward, [], drop=drop, states=states)
+    assert_allclose(np.concatenate([first, rest], axis=1), whole, **CLOSE)
+    for found, wanted in zip(tf.nest.flatten(end), tf.nest.flatten(last), strict=True):
+        assert_allclose(found, wanted, **CLOSE)
+
+
+def test_what_stands_between_layers_sees_outputs_of_both_directions(x: np.ndarray) -> None:
+    config, seen = TrainConfig(units=UNITS, layers=2), []
+
+    def half(number: int, h: Any, mask: Any) -> tuple[Any, Any]:
+        seen.append((number, h.shape[-1]))
+        return h[:, ::2], mask[:, ::2]
+
+    both = carrying(config), carrying(config, reverse=True)
+    said, mask, _ = carried(x, MASK, *both, drop=keras.layers.Dropout(0.0), between=half)
+    assert seen == [(0, 2 * UNITS), (1, 2 * UNITS)]
+    assert said.shape == (len(x), len(mask[0]), 2 * UNITS)
+    assert_array_equal(mask, MASK[:, ::2][:, ::2])

@@ -93,3 +93,11 @@ def test_an_onnx_file_takes_every_length(tmp_path: Path) -> None:
 
 def test_what_lacks_to_a_multiple() -> None:
     assert [lacking(count, 3) for count in range(7)] == [0, 2, 1, 0, 2, 1, 0]
+
+
+def test_an_answer_that_is_no_number_is_as_far_off_as_can_be() -> None:
+    answer = np.ones((2, 3), np.float32)
+    wanted = {"point": answer, "quantiles": answer}
+    found = {"point": answer, "quantiles": np.where([[1], [0]], answer, np.nan)}
+    assert formats.furthest(found, wanted) == (np.inf, "quantiles")
+    assert formats.furthest(wanted, wanted)[0] == 0

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,3 +212,11 @@ def test_a_folder_of_data_is_known_by_names_and_contents(tmp_path: Path) -> None
     runs.start(runs.Run(folder / "runs" / "mine"), "toy", ToyConfig())
     assert fingerprint(folder, folder / "runs" / "mine") == before
     assert fingerprint(folder) != before
+
+
+@pytest.mark.timeout(20)
+def test_what_is_no_data_is_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path, kind in ((tmp_path / "pipe.csv", "a pipe"), (Path("/dev/zero"), "a device")):
+        with pytest.raises(UserError, match=f"{path}: .*found {kind}"):
+            fingerprint(path)

@@ -24,12 +24,10 @@ import numpy as np
 import tensorflow as tf
 
 from apps.gesture.config import GestureConfig
-from common.cells import make_cell
-from common.layers import Recurrent
+from common.layers import States, carried, carrying
 from common.loops import lacking
 
 KERNELS = (5, 5)  # hops, of the convolutions after the one that makes hops
-States = list[list[Any]]
 
 
 class Labeller(keras.Model):
@@ -54,9 +52,8 @@ class Labeller(keras.Model):
             for n, (kernel, stride) in enumerate(sizes)
         ]
         self.norms = [keras.layers.LayerNormalization(name=f"norm_{n}") for n in range(len(sizes))]
-        self.forward = [self._recurrent(f"forward_{n}") for n in range(config.layers)]
-        backward = 0 if config.causal else config.layers
-        self.backward = [self._recurrent(f"backward_{n}", reverse=True) for n in range(backward)]
+        self.forward = carrying(config)
+        self.backward = [] if config.causal else carrying(config, reverse=True)
         self.readout = keras.layers.Dense(self.hop * classes, dtype="float32", name="readout")
         self.drop = keras.layers.Dropout(config.dropout)
 
@@ -64,15 +61,6 @@ class Labeller(keras.Model):
         shape = (self.channels,)
         return self.add_weight(
             shape=shape, initializer=start, trainable=False, dtype="float32", name=name
-        )
-
-    def _recurrent(self, name: str, reverse: bool = False) -> Recurrent:
-        return Recurrent(
-            make_cell(self.settings.cell, self.settings.units),
-            reverse=reverse,
-            return_state=True,
-            truncate=self.settings.truncate,
-            name=name,
         )
 
     def measure(self, values: np.ndarray) -> None:
@@ -113,16 +101,9 @@ class Labeller(keras.Model):
     ) -> tuple[Any, States]:
         """``[batch, n, width]`` to what the readout reads, ``[batch, n, units]`` (twice that
         when bidirectional), and the states of each forward layer, from `states` on."""
-        x = self.drop(u, training=training)
-        after: States = []
-        for number, layer in enumerate(self.forward):
-            start = None if states is None else states[number]
-            h, *state = layer(x, mask=mask, initial_state=start, training=training)
-            after.append(state)
-            if self.backward:
-                back, *_ = self.backward[number](x, mask=mask, training=training)
-                h = tf.concat([h, back], axis=-1)
-            x = self.drop(h, training=training)
+        x, _, after = carried(
+            u, mask, self.forward, self.backward, drop=self.drop, states=states, training=training
+        )
         return x, after
 
     def advance(self, rows: Any, states: States) -> tuple[Any, States]:

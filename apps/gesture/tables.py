@@ -70,8 +70,8 @@ def read(path: Path, config: TableConfig, *, labelled: bool = True) -> Corpus:
 def _files(path: Path) -> list[Path]:
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
-    if path.is_file():
-        return [path]
+    if not path.is_dir():
+        return [path]  # what is no file its reader refuses
     found = sorted(p for p in path.iterdir() if p.suffix.lower() in (*TABLES, ".ts"))
     if not found:
         raise UserError(f"{path}: no .csv, .tsv or .ts files in it")

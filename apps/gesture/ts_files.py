@@ -16,6 +16,7 @@ import numpy as np
 from common import files
 from common.errors import UserError
 
+MOST_DIMENSIONS = 10_000
 UNREADABLE = {  # header lines, and what must follow them
     "@timestamps": ("false", "values without time stamps"),
     "@classlabel": ("true", "recordings with a class label"),
@@ -50,6 +51,10 @@ def read(path: Path) -> list[Recording]:
         where = f"{path}: line {number}"
         if not dimensions or not label.strip():
             raise UserError(f"{where}: expected values, a colon and a class label")
+        if len(dimensions) > MOST_DIMENSIONS:
+            raise UserError(
+                f"{where}: {len(dimensions):,} dimensions, expected at most {MOST_DIMENSIONS:,}"
+            )
         if classes and label.strip() not in classes:
             raise UserError(
                 f"{where}: label {label.strip()[:60]!r}, expected one of the header's "
@@ -69,9 +74,9 @@ def read(path: Path) -> list[Recording]:
     return found
 
 
-def _header(path: Path, lines: Iterator[tuple[int, str]]) -> list[str]:
-    """Reads the header off the lines, and checks it; returns the labels that it names."""
-    classes: list[str] = []
+def _header(path: Path, lines: Iterator[tuple[int, str]]) -> dict[str, None]:
+    """Reads the header off the lines, and checks it; returns the labels that it names, in order."""
+    classes: dict[str, None] = {}
     for number, line in lines:
         words = line.strip().lower().split()
         if not words or words[0].startswith("#"):
@@ -84,7 +89,7 @@ def _header(path: Path, lines: Iterator[tuple[int, str]]) -> list[str]:
         if wanted and words[1:2] != [wanted]:
             raise UserError(f"{path}: line {number}: found {line.strip()!r}, expected {meaning}")
         if words[0] == "@classlabel":
-            classes = line.split()[2:]
+            classes = dict.fromkeys(line.split()[2:])
     raise UserError(f"{path}: no @data line in it")
 
 

@@ -46,7 +46,10 @@ class Alphabet:
             raise UserError(
                 f"{text[:60]!r}: {named(stranger)} is not in the alphabet {shown(self)}"
             )
-        return np.array([self._ids[unit] for unit in self._units(text)], np.int32)
+        try:
+            return np.array([self._ids[unit] for unit in self._units(text)], np.int32)
+        except KeyError as unit:
+            raise UserError(f"{text[:60]!r}: {unit} is none of the alphabet's symbols") from None
 
     def _units(self, text: str) -> list[str]:
         if self.words:
@@ -84,7 +87,11 @@ class Alphabet:
     def _pieces(self) -> Any:
         import sentencepiece
 
-        return sentencepiece.SentencePieceProcessor(model_proto=base64.b64decode(self.merges))
+        try:
+            return sentencepiece.SentencePieceProcessor(model_proto=base64.b64decode(self.merges))
+        except (ValueError, RuntimeError) as error:
+            said = " ".join(str(error).split())[:200]
+            raise UserError(f"the alphabet's word pieces can't be read: {said}") from None
 
 
 def of_characters(texts: Iterable[str]) -> Alphabet:

@@ -40,14 +40,12 @@ from apps.speech.attention import AttentionDecoder, Memory
 from apps.speech.config import SpeechConfig
 from apps.speech.utterances import RATE
 from apps.speech.warp import Warp
-from common.cells import make_cell
-from common.layers import Recurrent
+from common.layers import States, carried, carrying
 
 KERNELS = (5, 3)  # mel channels that the two convolutions see
 BACK = (2, 3)  # hops that they see: the last, and those before it
 TAIL = 0.5
 """Seconds of silence after which a causal network has said all that it has heard."""
-States = list[list[Any]]
 
 
 class Encoded(NamedTuple):
@@ -93,9 +91,8 @@ class Recogniser(keras.Model):
         ]
         self.norms = [keras.layers.LayerNormalization(name=f"norm_{n}") for n in range(3)]
         self.flat = keras.layers.Dense(config.width, name="flat")
-        self.forward = [self._recurrent(f"forward_{n}") for n in range(config.layers)]
-        backward = 0 if config.causal else config.layers
-        self.backward = [self._recurrent(f"backward_{n}", reverse=True) for n in range(backward)]
+        self.forward = carrying(config)
+        self.backward = [] if config.causal else carrying(config, reverse=True)
         if config.causal:
             self.ahead = self.add_weight(
                 shape=(config.delay + 1, config.units),
@@ -123,15 +120,6 @@ class Recogniser(keras.Model):
             trainable=False,
             dtype="float32",
             autocast=False,
-            name=name,
-        )
-
-    def _recurrent(self, name: str, reverse: bool = False) -> Recurrent:
-        return Recurrent(
-            make_cell(self.settings.cell, self.settings.units),
-            reverse=reverse,
-            return_state=True,
-            truncate=self.settings.truncate,
             name=name,
         )
 
@@ -219,19 +207,17 @@ class Recogniser(keras.Model):
         """``[batch, n, width]`` to the last layer's states ``[batch, n, units]`` (twice that when
         bidirectional; fewer steps after a pyramid), their mask, and the states of each forward
         layer, from `states` on."""
-        x = self.drop(u, training=training)
-        after: States = []
-        for number, layer in enumerate(self.forward):
-            start = None if states is None else states[number]
-            h, *state = layer(x, mask=mask, initial_state=start, training=training)
-            after.append(state)
-            if self.backward:
-                back, *_ = self.backward[number](x, mask=mask, training=training)
-                h = tf.concat([h, back], axis=-1)
-            if number < self.settings.pyramid:
-                h, mask = paired(h, mask)
-            x = self.drop(h, training=training)
-        return x, mask, after
+
+        def halved(number: int, h: Any, mask: Any) -> tuple[Any, Any]:
+            return paired(h, mask) if number < self.settings.pyramid else (h, mask)
+
+        return carried(
+            *(u, mask, self.forward, self.backward),
+            drop=self.drop,
+            states=states,
+            training=training,
+            between=halved,
+        )
 
     @property
     def tail(self) -> int:

@@ -29,6 +29,8 @@ MISSING = ("", "na", "n/a", "nan", "null", "none")
 LARGEST = float(np.finfo(np.float32).max)
 BATCH = 65_536
 """Rows of a .parquet file that are read at a time."""
+SPARE_ROWS = 2**20
+"""So many more rows than bytes may a .parquet file unfold into."""
 
 
 def read(path: Path) -> Iterator[pd.DataFrame]:
@@ -67,6 +69,8 @@ def _parquet(path: Path) -> Iterator[pd.DataFrame]:
             break
         table.index = pd.RangeIndex(begin, begin + len(table))
         begin += len(table)
+        if begin > SPARE_ROWS + path.stat().st_size:
+            raise UserError(f"{path}: more rows than bytes: broken, or not what it claims to be")
         yield table
     if not begin:
         raise UserError(f"{path}: no rows in it")
