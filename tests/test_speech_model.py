@@ -128,6 +128,9 @@ def test_flags_that_exclude_each_other_are_refused() -> None:
         SpeechConfig(pyramid=2)
     assert SpeechConfig().decodes == "joint"
     assert SpeechConfig(causal=True).decodes == "ctc"
+    assert [SpeechConfig().curriculum(words) for words in (False, True)] == [4, 0]
+    assert SpeechConfig(causal=True).curriculum(False) == 0
+    assert SpeechConfig(causal=True, short_first=2).curriculum(True) == 2
 
 
 # Greedy decoding

@@ -142,7 +142,8 @@ class SpeechConfig(TrainConfig, DataConfig, AugmentConfig):
     """Share of the attention decoder's targets that is spread evenly over all symbols."""
     short_first: int | None = None
     """Epochs over which longer and longer utterances join in. 0: all of them from the start.
-    Default: 4; 0 with --causal, which from few words would learn to guess the first."""
+    Default: 4, which a decoder of characters wants; 0 where words are the symbols, or with
+    --causal: both would learn to guess the first ones."""
     order: int = 3
     """Words in an n-gram of the language model that is learnt from the training text."""
 
@@ -154,7 +155,7 @@ class SpeechConfig(TrainConfig, DataConfig, AugmentConfig):
             self.require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("reverberation", "equalisation", "noise", "telephone", "ctc_weight"):
             self.require(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
-        self.require("short_first", self.curriculum >= 0, "at least 0")
+        self.require("short_first", (self.short_first or 0) >= 0, "at least 0")
         counts = ("tract", "formants", "lookahead", "pieces", "gain")
         for name in (*counts, "mel_masks", "mel_width", "time_masks", "time_width"):
             self.require(name, getattr(self, name) >= 0, "at least 0")
@@ -184,12 +185,11 @@ class SpeechConfig(TrainConfig, DataConfig, AugmentConfig):
         """Whether an attention decoder learns: it answers, or helps a causal encoder to learn."""
         return self.decoder != "ctc"
 
-    @property
-    def curriculum(self) -> int:
-        """Epochs over which longer and longer utterances join in."""
+    def curriculum(self, words: bool) -> int:
+        """Epochs over which longer and longer utterances join in; `words`: are the symbols."""
         if self.short_first is not None:
             return self.short_first
-        return 0 if self.causal else 4
+        return 0 if words or self.causal else 4
 
     @property
     def delay(self) -> int:

@@ -53,7 +53,7 @@ def run(config: SpeechConfig) -> dict[str, Any]:
         config.batch_size,
         config if config.changes_sound else None,
         config.seed,
-        config.curriculum,
+        config.curriculum(alphabet.words),
         config.causal,
         config.jit,
     )
