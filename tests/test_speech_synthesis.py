@@ -132,7 +132,7 @@ def test_a_generator_that_is_stopped_leaves_nothing(
 def test_phrases_that_are_not_there_are_named_and_nothing_is_written(tmp_path: Path) -> None:
     out = tmp_path / "out"
     message = refusal(generated(out, "--phrases", tmp_path / "none.txt"))
-    assert "none.txt: can't be read" in message
+    assert "none.txt: no such file" in message
     assert not out.exists()
     (tmp_path / "empty.txt").write_text(" \n")
     message = refusal(generated(out, "--phrases", tmp_path / "empty.txt"))
