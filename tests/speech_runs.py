@@ -89,7 +89,7 @@ def random_run(causal: bool = False, decoder: Any = None) -> Path:
         examples=serving.examples(sound(5) / np.float32(32768)),
         portable=serving.PORTABLE,
     )
-    run.unfinished.unlink()
+    run.unfinished.unlink(missing_ok=True)
     return run.path
 
 

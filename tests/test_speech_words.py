@@ -81,6 +81,18 @@ def test_a_spike_in_the_silence_after_a_word_belongs_to_its_sound() -> None:
     assert words.sounding(np.array([[6, 7], [14, 14]]), loud) == [(6, 8), (12, 17)]
 
 
+def test_words_that_one_step_looks_at_are_both_somewhere() -> None:
+    loud = np.full(20, -70.0)
+    loud[4:8] = -10
+    spikes = np.array([[5, 5], [5, 5], [5, 6]])
+    assert words.sounding(spikes, loud) == [(4, 5), (5, 6), (5, 8)]
+    random = np.random.default_rng(3)
+    for _ in range(100):
+        spikes = np.sort(random.integers(0, 40, 6)).reshape(3, 2)
+        found = words.sounding(spikes, random.uniform(-60, 0, 40))
+        assert all(0 <= begin < end <= 40 for begin, end in found)
+
+
 def test_what_is_said_late_belongs_to_the_sound_before_it() -> None:
     loud = np.full(30, -70.0)
     loud[4:8], loud[10:14], loud[14:19] = -10, -5, -8

@@ -146,7 +146,8 @@ def sounding(spikes: np.ndarray, loud: np.ndarray, late: int = 0) -> list[tuple[
     audible = loud > loud.max() - SILENT
     edges = [0]
     for (_, last), (first, _) in pairwise(spikes):
-        begin, end = last + 1, first + 1
+        begin = max(edges[-1], min(last + 1, first))  # attention may look at two in one step
+        end = max(begin, first) + 1
         if late:
             begin, end = min(last, max(edges[-1] + 1, last - late)), last + 1
         edges.append(int(begin + loud[begin:end].argmin()))
