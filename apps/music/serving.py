@@ -1,5 +1,6 @@
 """What the exported model does: score a piece, compose one, or go one frame further."""
 
+import abc
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -35,7 +36,7 @@ class Told(NamedTuple):
     """Frames that the piece goes on for; -1: not told."""
 
 
-class Ensemble:
+class Together(abc.ABC):
     """Networks as one: every decision has the mean of their probabilities.
 
     Rolls are ``[batch, time, 88]`` int32: 0 silent, 1 struck, 2 held (of a corpus that does not
@@ -44,13 +45,41 @@ class Ensemble:
     ``apps.music.keys``, 0 if it is not told.
     """
 
-    def __init__(self, networks: Sequence[Composer]) -> None:
+    def __init__(self, networks: Sequence[Any]) -> None:
         self.networks = tuple(networks)
-        self.shape = networks[0].shape
-        self.way, self.first = networks[0].way, networks[0].density
         self._scored = tf.function(self.nats, reduce_retracing=True)
         self._guessed = tf.function(self.likeliest, reduce_retracing=True)
         self.compose = tf.function(self.generate, reduce_retracing=True)
+
+    @abc.abstractmethod
+    def nats(
+        self, frames: tf.Tensor, clock: tf.Tensor, key: tf.Tensor, mask: tf.Tensor
+    ) -> tf.Tensor:
+        """Of each frame, ``[batch, time]``."""
+
+    @abc.abstractmethod
+    def likeliest(
+        self, frames: tf.Tensor, clock: tf.Tensor, key: tf.Tensor, mask: tf.Tensor
+    ) -> tf.Tensor:
+        """What is expected at each place, ``[batch, time, 88]``."""
+
+    @abc.abstractmethod
+    def generate(
+        self,
+        start: tf.Tensor,
+        steps: tf.Tensor,
+        temperature: tf.Tensor,
+        top_k: tf.Tensor,
+        top_p: tf.Tensor,
+        seed: tf.Tensor,
+        bar: tf.Tensor,
+        offset: tf.Tensor,
+        key: tf.Tensor,
+        after: tf.Tensor,
+    ) -> Outputs:
+        """``roll`` ``[batch, time + steps, 88]``: `start`, of none or more frames, and `steps`
+        frames after it. A seed gives the same roll each time. The piece is told to go on for
+        `after` frames, 0 to end; -1 tells it nothing."""
 
     def losses(self, batches: RollBatches) -> list[np.ndarray]:
         """Negative log-likelihood in nats of each frame of each piece."""
@@ -60,6 +89,28 @@ class Ensemble:
         """The likeliest frame, decision by decision, at each place of each piece, given what was
         there before it: ``[time, 88]``."""
         return batches.each(self._guessed)
+
+    def score(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> Outputs:
+        """Given what stands before each frame: ``nll`` ``[batch, time]``, its nats, and
+        ``likeliest`` ``[batch, time, 88]``, the frame that was expected."""
+        time, roll = tf.shape(roll)[1], at_least_one(roll)
+        told = told_of(roll, bar, offset, key)
+        said = {"nll": self.nats(roll, *told), "likeliest": self.likeliest(roll, *told)}
+        return {name: value[:, :time] for name, value in said.items()}
+
+    def weigh(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> Outputs:
+        """For other runtimes: ``nll`` of ``score``, of one piece."""
+        with plain.recurrences(1):
+            return {"nll": self.nats(roll, *told_of(roll, bar, offset, key))}
+
+
+class Ensemble(Together):
+    """Composers of rolls, frame by frame."""
+
+    def __init__(self, networks: Sequence[Composer]) -> None:
+        super().__init__(networks)
+        self.shape = networks[0].shape
+        self.way, self.first = networks[0].way, networks[0].density
 
     def nats(
         self, frames: tf.Tensor, clock: tf.Tensor, key: tf.Tensor, mask: tf.Tensor
@@ -93,19 +144,6 @@ class Ensemble:
         way = voices if self.way is voices else sampling
         return way.frame(asked, past, choice, given)
 
-    def score(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> Outputs:
-        """Given what stands before each frame: ``nll`` ``[batch, time]``, its nats, and
-        ``likeliest`` ``[batch, time, 88]``, the frame that was expected."""
-        time, roll = tf.shape(roll)[1], at_least_one(roll)
-        told = told_of(roll, bar, offset, key)
-        said = {"nll": self.nats(roll, *told), "likeliest": self.likeliest(roll, *told)}
-        return {name: value[:, :time] for name, value in said.items()}
-
-    def weigh(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> Outputs:
-        """For other runtimes: ``nll`` of ``score``, of one piece."""
-        with plain.recurrences(1):
-            return {"nll": self.nats(roll, *told_of(roll, bar, offset, key))}
-
     def generate(
         self,
         start: tf.Tensor,
@@ -119,9 +157,6 @@ class Ensemble:
         key: tf.Tensor,
         after: tf.Tensor,
     ) -> Outputs:
-        """``roll`` ``[batch, time + steps, 88]``: `start`, of none or more frames, and `steps`
-        frames after it. A seed gives the same roll each time. The piece is told to go on for
-        `after` frames, 0 to end; -1 tells it nothing."""
         choice = sampling.Choice(temperature, top_k, top_p, seed)
         told = Told(bar, offset, key, after)
         return {"roll": self._composed(start, start[:, :0], steps, choice, told)}

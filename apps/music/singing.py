@@ -7,43 +7,23 @@ import numpy as np
 import tensorflow as tf
 
 from apps.music import melody
-from apps.music.melody import BEGIN, EARLIER, LONGEST, REST, Before, Melodist
+from apps.music.melody import BEGIN, EARLIER, LONGEST, REST, Before
 from apps.music.pieces import KEYS, LONGEST_BAR
-from apps.music.rolls import RollBatches
 from apps.music.sampling import Choice, narrowed
 from apps.music.serving import (
     LINES,
     Outputs,
     States,
+    Together,
     Told,
-    at_least_one,
     frame_clock,
     state_names,
-    told_of,
 )
-from common import plain
 from common.export import Signature
 
 
-class Singers:
-    """Networks as one: every decision has the mean of their probabilities. Rolls, ``bar``,
-    ``offset`` and ``key`` are those of ``serving.Ensemble``."""
-
-    def __init__(self, networks: Sequence[Melodist]) -> None:
-        self.networks = tuple(networks)
-        self._scored = tf.function(self.nats, reduce_retracing=True)
-        self._guessed = tf.function(self.likeliest, reduce_retracing=True)
-        self.compose = tf.function(self.generate, reduce_retracing=True)
-
-    def losses(self, batches: RollBatches) -> list[np.ndarray]:
-        """Negative log-likelihood in nats of each frame of each piece; those of a note stand where
-        it begins."""
-        return batches.each(self._scored)
-
-    def guesses(self, batches: RollBatches) -> list[np.ndarray]:
-        """From where each note begins the likeliest one, for as long as is likeliest: ``[time,
-        88]`` of each piece."""
-        return batches.each(self._guessed)
+class Singers(Together):
+    """Singers of melodies, note by note: the nats of one stand where it begins."""
 
     def nats(
         self, frames: tf.Tensor, clock: tf.Tensor, key: tf.Tensor, mask: tf.Tensor
@@ -89,18 +69,6 @@ class Singers:
         pairs = zip(self.networks, contexts, strict=True)
         return _mean([network.length(context, before, pitch) for network, context in pairs])
 
-    def score(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> Outputs:
-        """As ``serving.Ensemble.score``; the nats of a note stand where it begins."""
-        time, roll = tf.shape(roll)[1], at_least_one(roll)
-        told = told_of(roll, bar, offset, key)
-        said = {"nll": self.nats(roll, *told), "likeliest": self.likeliest(roll, *told)}
-        return {name: value[:, :time] for name, value in said.items()}
-
-    def weigh(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> Outputs:
-        """As ``serving.Ensemble.weigh``."""
-        with plain.recurrences(1):
-            return {"nll": self.nats(roll, *told_of(roll, bar, offset, key))}
-
     def generate(
         self,
         start: tf.Tensor,
@@ -114,7 +82,6 @@ class Singers:
         key: tf.Tensor,
         after: tf.Tensor,
     ) -> Outputs:
-        """As ``serving.Ensemble.generate``."""
         choice = Choice(temperature, top_k, top_p, seed)
         return {"roll": self._sung(start, steps, choice, Told(bar, offset, key, after))}
 

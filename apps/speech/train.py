@@ -58,7 +58,8 @@ def run(config: SpeechConfig) -> dict[str, Any]:
         config.jit,
     )
     words = language.learn([u.text for u in corpus.train], config.order)
-    epochs = training.epochs_for(config, batches.steps, least=10, least_steps=4000)
+    enough = 3000 if alphabet.words else 4000  # words are learnt sooner than how they are spelt
+    epochs = training.epochs_for(config, batches.steps, least=10, least_steps=enough)
     report.begin(corpus, words.perplexity(u.text for u in corpus.validation))
     report.plan(config, epochs, batches.steps, run.path)
 
