@@ -42,9 +42,9 @@ def prepare(builder: Any, dataset: str) -> None:
         UserError: if that fails.
     """
     try:
-        if not builder.is_prepared():
+        if not builder.data_path.exists():
             with _alone(builder):
-                if not builder.is_prepared():
+                if not builder.data_path.exists():
                     builder.download_and_prepare()
                 else:  # by another process, meanwhile
                     builder.info.read_from_directory(builder.data_path)
