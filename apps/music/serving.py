@@ -64,6 +64,11 @@ class Together(abc.ABC):
         """What is expected at each place, ``[batch, time, 88]``."""
 
     @abc.abstractmethod
+    def continued(
+        self, start: tf.Tensor, steps: tf.Tensor, choice: sampling.Choice, told: Told
+    ) -> tf.Tensor:
+        """``[batch, time + steps, 88]``: `start`, and what is drawn after it."""
+
     def generate(
         self,
         start: tf.Tensor,
@@ -80,6 +85,8 @@ class Together(abc.ABC):
         """``roll`` ``[batch, time + steps, 88]``: `start`, of none or more frames, and `steps`
         frames after it. A seed gives the same roll each time. The piece is told to go on for
         `after` frames, 0 to end; -1 tells it nothing."""
+        choice = sampling.Choice(temperature, top_k, top_p, seed)
+        return {"roll": self.continued(start, steps, choice, Told(bar, offset, key, after))}
 
     def losses(self, batches: RollBatches) -> list[np.ndarray]:
         """Negative log-likelihood in nats of each frame of each piece."""
@@ -144,22 +151,10 @@ class Ensemble(Together):
         way = voices if self.way is voices else sampling
         return way.frame(asked, past, choice, given)
 
-    def generate(
-        self,
-        start: tf.Tensor,
-        steps: tf.Tensor,
-        temperature: tf.Tensor,
-        top_k: tf.Tensor,
-        top_p: tf.Tensor,
-        seed: tf.Tensor,
-        bar: tf.Tensor,
-        offset: tf.Tensor,
-        key: tf.Tensor,
-        after: tf.Tensor,
-    ) -> Outputs:
-        choice = sampling.Choice(temperature, top_k, top_p, seed)
-        told = Told(bar, offset, key, after)
-        return {"roll": self._composed(start, start[:, :0], steps, choice, told)}
+    def continued(
+        self, start: tf.Tensor, steps: tf.Tensor, choice: sampling.Choice, told: Told
+    ) -> tf.Tensor:
+        return self._composed(start, start[:, :0], steps, choice, told)
 
     def harmonise(
         self,

@@ -69,23 +69,9 @@ class Singers(Together):
         pairs = zip(self.networks, contexts, strict=True)
         return _mean([network.length(context, before, pitch) for network, context in pairs])
 
-    def generate(
-        self,
-        start: tf.Tensor,
-        steps: tf.Tensor,
-        temperature: tf.Tensor,
-        top_k: tf.Tensor,
-        top_p: tf.Tensor,
-        seed: tf.Tensor,
-        bar: tf.Tensor,
-        offset: tf.Tensor,
-        key: tf.Tensor,
-        after: tf.Tensor,
-    ) -> Outputs:
-        choice = Choice(temperature, top_k, top_p, seed)
-        return {"roll": self._sung(start, steps, choice, Told(bar, offset, key, after))}
-
-    def _sung(self, start: tf.Tensor, steps: tf.Tensor, choice: Choice, told: Told) -> tf.Tensor:
+    def continued(
+        self, start: tf.Tensor, steps: tf.Tensor, choice: Choice, told: Told
+    ) -> tf.Tensor:
         batch, primed = tf.unstack(tf.shape(start)[:2])
         time = primed + steps
         given = melody.events_of(
