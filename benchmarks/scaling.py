@@ -38,8 +38,8 @@ class BenchmarkConfig:
     """Times that each is measured, in turn."""
     steps: int = 30
     """Optimiser steps of a measurement."""
-    batch_size: int = 128
-    """Sequences in the global batch, over all workers together."""
+    batch_sizes: tuple[int, ...] = (128, 256)
+    """Sequences in the global batch, over all workers together; each is measured."""
     length: int = 100
     """Words in a sequence."""
     units: int = 128
@@ -53,44 +53,57 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise UserError("one core found, expected two: each worker is held to one of its own")
-    found: dict[int, list[dict[str, float]]] = {1: [], 2: []}
     load = os.getloadavg()[0]
-    for number in range(config.rounds):
-        for workers in found:
-            one = group(config, cores[:workers])
-            found[workers].append(one)
-            print(
-                f"round {number + 1}, {workers} worker(s): {one['sequences_a_second']:.0f} "
-                f"sequences/s, input {one['input_share']:.1%} of a step",
-                flush=True,
-            )
-    rates = {n: np.array([one["sequences_a_second"] for one in rows]) for n, rows in found.items()}
-    ratios = rates[2] / rates[1]
+    found = {str(size): of_a_batch(config, size, cores) for size in config.batch_sizes}
     result = {
-        "batch_size": config.batch_size,
         "steps": config.steps,
-        "workers": {str(n): rows for n, rows in found.items()},
-        "median_ratio": float(np.median(ratios)),
-        "ratios": ratios.tolist(),
+        "batch_sizes": found,
         "load_before": load,
         "cores": len(cores),
         "versions": runs.versions(),
     }
-    for n, rows in found.items():
-        share = np.median([row["input_share"] for row in rows])
-        print(f"{n} worker(s): median {np.median(rates[n]):.0f} sequences/s, input {share:.1%}")
-    print(
-        f"two over one: median {np.median(ratios):.2f}, from {ratios.min():.2f} to "
-        f"{ratios.max():.2f}; load of the machine before: {load:.1f} on {len(cores)} cores"
-    )
+    print(f"load of the machine before: {load:.1f} on {len(cores)} cores")
     config.out.parent.mkdir(parents=True, exist_ok=True)
     runs.write_json(config.out, result)
     return result
 
 
-def group(config: BenchmarkConfig, cores: Sequence[int]) -> dict[str, float]:
+def of_a_batch(config: BenchmarkConfig, batch_size: int, cores: Sequence[int]) -> dict[str, Any]:
+    """The rounds of one size of a global batch; what each measured, and the ratios."""
+    found: dict[int, list[dict[str, float]]] = {1: [], 2: []}
+    for number in range(config.rounds):
+        for workers in found:
+            one = group(config, batch_size, cores[:workers])
+            found[workers].append(one)
+            print(
+                f"batch {batch_size}, round {number + 1}, {workers} worker(s): "
+                f"{one['sequences_a_second']:.0f} sequences/s, "
+                f"input {one['input_share']:.1%} of a step",
+                flush=True,
+            )
+    rates = {n: np.array([one["sequences_a_second"] for one in rows]) for n, rows in found.items()}
+    ratios = rates[2] / rates[1]
+    for n, rows in found.items():
+        share = np.median([row["input_share"] for row in rows])
+        print(
+            f"batch {batch_size}, {n} worker(s): median {np.median(rates[n]):.0f} sequences/s, "
+            f"input {share:.1%}"
+        )
+    print(
+        f"batch {batch_size}, two over one: median {np.median(ratios):.2f}, "
+        f"from {ratios.min():.2f} to {ratios.max():.2f}"
+    )
+    return {
+        "workers": {str(n): rows for n, rows in found.items()},
+        "median_ratio": float(np.median(ratios)),
+        "ratios": ratios.tolist(),
+    }
+
+
+def group(config: BenchmarkConfig, batch_size: int, cores: Sequence[int]) -> dict[str, float]:
     """Measures as many workers as there are cores for; what the chief says."""
-    asked = {name: getattr(config, name) for name in ("steps", "batch_size", "length", "units")}
+    asked = {name: getattr(config, name) for name in ("steps", "length", "units")}
+    asked["batch_size"] = batch_size
     single = {f"TF_NUM_{kind}OP_THREADS": "1" for kind in ("INTRA", "INTER")}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as opened:
         processes = []
