@@ -24,8 +24,12 @@ from common.runs import write_whole
 Arrays = dict[str, np.ndarray]
 WEIGHTS = ("float32", "int8")
 """Of LiteRT; int8 with activations quantised as they come ("dynamic range")."""
-OPSET = 18
-"""Of ONNX: the newest that tf2onnx 1.17 writes."""
+OPSET = 17
+"""Of ONNX. With 18, the newest that tf2onnx 1.17 writes, means over an axis that it has moved come
+out wrong."""
+NEXT = "next_"
+"""What ONNX's outputs are called first that have an input's name, as a state does: there a name
+stands for one array."""
 NEAR = 1e-3
 """Answers further apart than this share of the largest one are wrong; int8 weights excepted."""
 
@@ -139,7 +143,8 @@ def to_onnx(model: Path, signature: str) -> dict[str, bytes]:
 
     @tf.function(input_signature=specs)
     def asked(*values: tf.Tensor) -> Any:
-        return function(**{spec.name: value for spec, value in zip(specs, values, strict=True)})
+        given = {spec.name: value for spec, value in zip(specs, values, strict=True)}
+        return {NEXT + n if n in given else n: said for n, said in function(**given).items()}
 
     with _silence():
         proto, _ = tf2onnx.convert.from_function(
@@ -158,12 +163,13 @@ def _as_where(graph: Any, node: Any, name: str, words: Any) -> Any:
 
 
 def of_onnx(content: bytes) -> Callable[[Arrays], Arrays]:
-    """Runs an ONNX file by onnxruntime."""
+    """Runs an ONNX file by onnxruntime; its outputs have the SavedModel's names again."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
+    own = [name.removeprefix(NEXT) for name in names]
+    return lambda inputs: dict(zip(own, session.run(names, inputs), strict=True))
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
-"""What is exported: whole streams, a stream in chunks of any size, and one hop for LiteRT."""
+"""What is exported: whole streams, chunks of any size, and one hop for LiteRT and ONNX."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ TIME = 133
 FRAMES = np.random.default_rng(0).normal(1, 3, (2, TIME, 4)).astype(np.float32)
 CLASSES = ("circle", "rest", "shake")
 HOP, LOOKAHEAD = 3, 8
+Runner = Callable[..., dict[str, np.ndarray]]
+Shapes = dict[str, Any]
 
 
 def serving(**settings: Any) -> Serving:
@@ -161,14 +164,34 @@ def test_a_bidirectional_model_has_no_steps() -> None:
     assert set(serving(causal=False).signatures()) == {"serving_default", "stream"}
 
 
-# LiteRT
+# LiteRT and ONNX
 
 
-def hop_by_hop(file: Path, exported: Serving) -> np.ndarray:
-    """What a LiteRT file says of the first stream, whose last frame stands in after its end."""
+def litert(file: Path) -> tuple[Runner, Shapes]:
+    """A file as a function, and the shapes of what it takes."""
     interpreter = pytest.importorskip("ai_edge_litert.interpreter")
     runner = interpreter.Interpreter(str(file)).get_signature_runner()
-    shapes = {name: detail["shape"] for name, detail in runner.get_input_details().items()}
+    details = runner.get_input_details()
+    return runner, {name: detail["shape"] for name, detail in details.items()}
+
+
+def onnx(file: Path) -> tuple[Runner, Shapes]:
+    """The same by onnxruntime, where the states after a hop are called ``next_``."""
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    shapes = {given.name: given.shape for given in session.get_inputs()}
+    assert set(names) == {"probabilities", *(f"next_{name}" for name in shapes)} - {"next_frames"}
+
+    def run(**inputs: np.ndarray) -> dict[str, np.ndarray]:
+        found = zip(names, session.run(names, inputs), strict=True)
+        return {name.removeprefix("next_"): value for name, value in found}
+
+    return run, shapes
+
+
+def hop_by_hop(runner: Runner, shapes: Shapes, exported: Serving) -> np.ndarray:
+    """What a file says of the first stream, whose last frame stands in after its end."""
     state = {name: np.zeros(s, np.float32) for name, s in shapes.items() if name != "frames"}
     network = exported.network
     hops = -(-TIME // network.hop) + network.delay
@@ -190,8 +213,17 @@ def test_litert_files_say_what_the_model_says(cell: str, tmp_path: Path) -> None
     sizes = {name: file.stat().st_size for name, file in files.items()}
     assert sizes["int8"] < sizes["float32"]
     expected = whole(exported)["probabilities"].numpy()[:1]
-    float32 = hop_by_hop(files["float32"], exported)
+    float32 = hop_by_hop(*litert(files["float32"]), exported)
     assert_allclose(float32, expected, rtol=1e-4, atol=1e-5)
-    int8 = hop_by_hop(files["int8"], exported)
+    int8 = hop_by_hop(*litert(files["int8"]), exported)
     assert (int8.argmax(axis=-1) == expected.argmax(axis=-1)).mean() > 0.9
     assert np.abs(int8 - expected).mean() < 0.05
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_an_onnx_file_says_what_the_model_says(cell: str, tmp_path: Path) -> None:
+    exported = serving(cell=cell, layers=2, units=16, width=16)
+    write(exported, tmp_path / "1")
+    [made] = formats.convert(tmp_path / "1", "onnx", tmp_path)
+    expected = whole(exported)["probabilities"].numpy()[:1]
+    assert_allclose(hop_by_hop(*onnx(made.path), exported), expected, rtol=1e-4, atol=1e-5)
