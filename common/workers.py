@@ -74,45 +74,32 @@ def from_chief(strategy: tf.distribute.Strategy, numbers: Sequence[float]) -> li
     """The chief's `numbers`, on every worker."""
     if not several(strategy):
         return list(numbers)
-    own = tf.constant(numbers if is_chief(strategy) else [0.0] * len(numbers), tf.float64)
-    return _summed(own, strategy).numpy().tolist()
+    return _of_the_chief(tf.constant(numbers, tf.float64)).numpy().tolist()
 
 
-@tf.function
-def _summed(own: tf.Tensor, strategy: tf.distribute.Strategy) -> tf.Tensor:
-    (total,) = strategy.run(_sum_of_firsts, args=([own],))
-    return strategy.experimental_local_results(total)[0]
+@tf.function(input_signature=[tf.TensorSpec([None], tf.float64)])  # traced once, for any length
+def _of_the_chief(own: tf.Tensor) -> tf.Tensor:
+    (group,) = _joined
 
+    def of_the_first() -> tf.Tensor:
+        context = tf.distribute.get_replica_context()
+        first = context.replica_id_in_sync_group == 0
+        return context.all_reduce(SUM, tf.where(first, own, tf.zeros_like(own)))
 
-def _sum_of_firsts(values: list[tf.Tensor]) -> list[tf.Tensor]:
-    """Sums over workers what stands on the first replica of each."""
-    context = tf.distribute.get_replica_context()
-    own = context.replica_id_in_sync_group % _each(context.strategy) == 0
-    kept = [tf.where(own, value, tf.zeros_like(value)) for value in values]
-    return context.all_reduce(SUM, kept)
-
-
-def _each(strategy: tf.distribute.Strategy) -> int:
-    return strategy.num_replicas_in_sync // len(cluster.place().addresses)
+    return group.experimental_local_results(group.run(of_the_first))[0]
 
 
 def share(strategy: tf.distribute.Strategy, variables: Sequence[tf.Variable]) -> None:
     """Gives every worker the chief's values of `variables`."""
     if not several(strategy):
         return
-    chief = is_chief(strategy)
-
-    @tf.function
-    def values() -> list[tf.Tensor]:
-        def of_the_chief() -> list[tf.Tensor]:
-            own = [tf.cast(v, tf.float64) for v in variables]  # exact, and one message
-            return _sum_of_firsts(own if chief else [tf.zeros_like(value) for value in own])
-
-        return [strategy.experimental_local_results(v)[0] for v in strategy.run(of_the_chief)]
-
-    for variable, value in zip(variables, values(), strict=True):
-        if not chief:
-            variable.assign(tf.cast(value, variable.dtype))
+    # Exact, and one message. What a float64 can't hold, a whole number above 2^53, is in no model.
+    own = [tf.reshape(tf.cast(variable, tf.float64), [-1]) for variable in variables]
+    theirs = _of_the_chief(tf.concat(own, 0))
+    if not is_chief(strategy):
+        parts = tf.split(theirs, [len(part) for part in own])
+        for variable, part in zip(variables, parts, strict=True):
+            variable.assign(tf.cast(tf.reshape(part, variable.shape), variable.dtype))
 
 
 def require_equal(
