@@ -4,7 +4,7 @@
 there is to see and to hear of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,3 +77,25 @@ class Section:
 
     title: str
     blocks: Sequence[Block]
+
+
+def about_data(name: str, own: Path | None, sources: Mapping[str, str]) -> Section:
+    """What a run's data is, where it comes from, and its licence.
+
+    Args:
+        name: of the dataset.
+        own: the user's own file or folder, if that was taken instead.
+        sources: what there is to say of each packaged dataset.
+    """
+    if own is not None:
+        said = f"Own data: {own}."
+    elif name in sources:
+        said = sources[name]
+    else:
+        said = f"{name} of the TensorFlow Datasets catalogue; its licence is stated there."
+    return Section("Data and licence", [Text(said)])
+
+
+def asking(commands: Sequence[str]) -> Section:
+    """How a run is asked and scored."""
+    return Section("Ask it", [Commands(commands)])
