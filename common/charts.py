@@ -104,7 +104,7 @@ def _axis(values: Sequence[float], *, whole: bool) -> tuple[float, float, list[f
     """Ends of an axis, and where its ticks are."""
     low, high = min(values), max(values)
     if high - low <= 1e-9 * max(abs(low), abs(high), 1e-9):
-        pad = 1.0 if whole else max(abs(low) * 0.1, 1e-6)
+        pad = max(1.0, abs(low) * 1e-3) if whole else max(1e-6, abs(low) * 0.1)
         low, high = low - pad, high + pad
     ticks = [float(v) for v in MaxNLocator(5, integer=whole).tick_values(low, high)]
     if not whole:

@@ -57,7 +57,8 @@ def _inserted(name: str) -> Markup:
 
 
 def _hashed(name: str) -> str:
-    """What a content security policy calls an inline script of ours, which alone it lets run."""
+    """What a content security policy calls an inline script of ours, to the letter: it alone is let
+    run."""
     digest = hashlib.sha256(_inserted(name).encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
