@@ -15,7 +15,7 @@ SENTIMENT_RUN := runs/bench/sentiment
 SERVED := $(SENTIMENT_RUN) $(RUN) $(MUSIC_RUN) $(SPEECH_RUN) $(GESTURE_RUN)
 
 .PHONY: help install lint test test-slow sentiment timeseries music speech gesture gesture-folds \
-  board bench bench-recurrence bench-timeseries bench-gesture bench-music bench-speech \
+  board report bench bench-recurrence bench-timeseries bench-gesture bench-music bench-speech \
   bench-checkpoints bench-scaling bench-serving kill-test cluster-demo export clean
 
 help: ## this list
@@ -83,6 +83,9 @@ gesture-folds: .venv/.app ## the same for all five folds: every subject is teste
 
 board: .venv/.app ## TensorBoard on runs/
 	$(BIN)/tensorboard --logdir runs
+
+report: .venv/.app ## runs/index.html: all runs, compared
+	$(BIN)/python -m common.report runs
 
 cluster-demo: .venv/.app ## two workers on this machine train like one, and survive a kill
 	$(BIN)/python -m studies.cluster_demo $(ARGS)

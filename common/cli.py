@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -126,6 +127,13 @@ def command(name: str) -> str:
     if not program.exists():
         return name
     return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else name
+
+
+def say_next(commands: Sequence[str], folder: Path) -> None:
+    """Prints what to type after a training, the application's own `commands` first."""
+    shown = f"{command('saved_model_cli')} show --dir {shlex.quote(str(folder / 'export' / '1'))}"
+    print("\nNext:", *commands, f"{shown} --all", "make board", sep="\n  ")
+    print(f"To look at: {folder / 'report.html'}")
 
 
 def parse(

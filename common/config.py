@@ -100,6 +100,15 @@ def to_json(config: object) -> dict[str, object]:
     }
 
 
+def defaults(config: object) -> dict[str, object]:
+    """Of the fields that are not at their defaults, these, as JSON can hold them: when a later
+    version has others, a run still knows its own. Where and how it was run is not among them."""
+    kind = type(config)
+    usual, values = to_json(kind()), to_json(config)
+    ways = ("run_dir", "resume")
+    return {k: usual[k] for k, v in values.items() if v != usual[k] and k not in ways}
+
+
 Type = TypeVar("Type")
 
 LARGEST_INT = 2**63 - 1

@@ -31,6 +31,7 @@ def configuration(app: str, kind: type[Config], path: Path) -> Config:
     run = runs.Run(path)
     values = runs.read_config(run)
     found = values.pop("app", None)
+    values.pop("defaults", None)  # for the reader
     if found != app:
         raise UserError(f"--resume {path}: a run of {found!r}, expected one of {app!r}")
     saved: Any = from_json(kind, values, str(run.config), exact=True)

@@ -4,6 +4,8 @@
     unfinished.json  there until the run has ended: what its data was, to resume it
     metrics.json     the scores, the baselines' scores, versions
     history.csv      a row an epoch
+    report.html      all of it to look at (``common.report``)
+    report.json      what of that only the training knows
     plots/           pictures
     checkpoints/     the best weights; until the end, where to go on from (``common.checkpoints``)
     tensorboard/     event files
@@ -27,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from common import files
-from common.config import from_json, to_json
+from common.config import defaults, from_json, to_json
 from common.errors import UserError
 from common.fingerprints import fingerprints
 
@@ -121,7 +123,7 @@ def start(run: Run, app: str, config: object) -> None:
             write_json(run.unfinished, {"versions": versions(), **fingerprints(config, run.path)})
             values = to_json(config)
             values.pop("resume", None)  # how it was called, not what it is
-            write_json(run.config, {"app": app, **values})
+            write_json(run.config, {"app": app, **values, "defaults": defaults(config)})
         run.plots.mkdir(exist_ok=True)
         run.weights().parent.mkdir(exist_ok=True)
     except OSError as error:

@@ -23,6 +23,7 @@ from tests.gesture_runs import (
     train,
     write,
 )
+from tests.pages import Page, assert_shown
 
 CHANNELS = ["ax", "ay", "az"]
 
@@ -62,6 +63,7 @@ def test_the_folder_of_a_run_has_all_that_was_promised(causal: bool) -> None:
     for line in ("apps.gesture.predict", "apps.gesture.evaluate", "saved_model_cli"):
         assert line in answer.out
     assert ("--live" in answer.out) == causal
+    assert_shown(run)
 
 
 def test_too_few_subjects_are_refused(tmp_path: Path) -> None:
@@ -92,6 +94,8 @@ def test_all_folds_test_each_subject_once(tmp_path: Path) -> None:
     assert all((run / f"fold_{n}" / "export" / "1" / "saved_model.pb").exists() for n in range(3))
     assert {path.stem for path in (run / "plots").iterdir()} == {"confusion", "subjects"}
     assert "3 folds, mean and standard deviation" in answer.out
+    assert "± " in Page(run / "report.html").text
+    assert_shown(run / "fold_2")
 
 
 @pytest.mark.slow

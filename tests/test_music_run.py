@@ -22,6 +22,7 @@ from tests.music_pieces import (
     write_midi,
     write_rolls,
 )
+from tests.pages import assert_shown
 
 
 def test_a_run_ends_with_scores_baselines_and_commands() -> None:
@@ -44,6 +45,7 @@ def test_a_run_ends_with_scores_baselines_and_commands() -> None:
         "voices": 2,
     }
     assert (run / "plots" / "learning_curves.png").is_file()
+    assert_shown(run)
 
 
 def test_the_score_of_the_export_is_the_score_of_the_run() -> None:

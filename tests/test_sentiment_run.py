@@ -14,6 +14,7 @@ import tensorflow as tf
 from apps.sentiment.data import load
 from apps.sentiment.model import normalise
 from tests.commands import Answer, child, command, refusal
+from tests.pages import assert_shown
 from tests.sentiment_runs import EVALUATE, PREDICT, small_data, small_run, write_csv
 
 SCORES = {"accuracy", "log_loss", "roc_auc", "calibration_error"}
@@ -64,6 +65,11 @@ def test_the_history_has_a_row_an_epoch(run: Path) -> None:
     rows = list(csv.DictReader((run / "history.csv").open()))
     assert [float(row["epoch"]) for row in rows] == [1, 2]
     assert {"loss", "accuracy", "val_accuracy", "val_log_loss", "val_roc_auc"} <= set(rows[0])
+
+
+def test_the_report_shows_what_came_out(run: Path) -> None:
+    page = assert_shown(run)
+    assert {"not at their defaults", "units", "6"} <= set(page.texts)
 
 
 @pytest.mark.parametrize("name", ["learning_curves", "confusion", "reliability"])

@@ -17,6 +17,7 @@ from apps.speech.live import Line
 from apps.speech.utterances import RATE
 from common.runs import Run
 from tests.commands import Answer, command, refusal
+from tests.pages import assert_shown
 from tests.speech_runs import (
     EVALUATE,
     PREDICT,
@@ -57,6 +58,7 @@ def test_the_folder_of_a_run_has_all_that_was_promised(causal: bool) -> None:
     for line in ("apps.speech.predict", "apps.speech.evaluate", "saved_model_cli", "the worst"):
         assert line in answer.out
     assert ("--live" in answer.out) == causal
+    assert ("--live" in assert_shown(run).text) == causal
 
 
 def test_what_can_not_be_trained_on_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.commands import command, refusal
+from tests.pages import assert_shown
 from tests.timeseries_runs import HORIZON, TRAIN, sales, small_data, small_run, train, write
 
 BASELINES = {"last_value", "seasonal_naive", "drift", "ridge"}
@@ -32,6 +33,7 @@ def test_the_folder_of_a_run_has_all_that_was_promised() -> None:
     assert list((run / "tensorboard").rglob("events*"))
     best = result["best_baseline"]
     assert f"the best baseline, {best}: {result['baselines'][best]['mae_ratio']:.3f}" in answer.out
+    assert_shown(run)
     for line in ("apps.timeseries.predict", "apps.timeseries.evaluate", "saved_model_cli"):
         assert line in answer.out
 

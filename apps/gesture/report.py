@@ -1,5 +1,6 @@
 """What a training run says: what it will do, how it went, and what to type next."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ from apps.gesture.batches import padded
 from apps.gesture.config import GestureConfig
 from apps.gesture.streams import Corpus, Stream
 from common import export
-from common.cli import command
+from common.cli import command, say_next
+from common.page import Section, about_data, asking
 
 CHECKED = 1500  # frames of a stream that the exported model is asked again in a clean process
+SOURCES = {
+    "watch": "Seven shoulder exercises by ten subjects, recorded by a smartwatch at 50 Hz (Burns "
+    "et al. 2018, arXiv:1802.01489), from the pip package seglearn (BSD 3-clause)."
+}
 SHOWN = {
     "frame_accuracy": "accuracy",
     "macro_f1": "macro F1",
@@ -88,20 +94,25 @@ def end(result: dict[str, Any], folder: Path) -> None:
     table(rows)
     subjects(result["by_subject"])
     verdict(result["test"], result["baselines"])
-    python = command("python")
-    live = (
-        f"  {python} -m apps.gesture.predict --run {folder} --live < stream.csv\n"
-        if result["causal"]
-        else ""
-    )
-    print(
-        f"\nNext:\n"
-        f"  {python} -m apps.gesture.predict --run {folder} --data stream.csv --out labels.csv\n"
-        f"{live}"
-        f"  {python} -m apps.gesture.evaluate --run {folder}\n"
-        f"  {command('saved_model_cli')} show --dir {folder / 'export' / '1'} --all\n"
-        f"  make board"
-    )
+    say_next(commands(result, folder), folder)
+
+
+def commands(result: Mapping[str, Any], folder: Path) -> list[str]:
+    """What to type next."""
+    python, run = command("python"), shlex.quote(str(folder))
+    asked = f"{python} -m apps.gesture.predict --run {run}"
+    return [
+        f"{asked} --data stream.csv --out labels.csv",
+        *([f"{asked} --live < stream.csv"] if result["causal"] else []),
+        f"{python} -m apps.gesture.evaluate --run {run}",
+    ]
+
+
+def sections(config: GestureConfig, result: Mapping[str, Any], folder: Path) -> list[Section]:
+    """What the page of a run says of its data, and how to ask it; of all folds in one, the first
+    is asked."""
+    asked = folder / "fold_0" if "folds" in result else folder
+    return [about_data(result["dataset"], config.data, SOURCES), asking(commands(result, asked))]
 
 
 def table(rows: Mapping[str, Mapping[str, float]]) -> None:
@@ -138,5 +149,5 @@ def all_folds(
     verdict(result["test"], result["baselines"])
     print(
         f"\n{result['train_seconds']:.0f} s of training; each fold is a run: "
-        f"{folder / 'fold_0'} ..."
+        f"{folder / 'fold_0'} ...\nTo look at: {folder / 'report.html'}"
     )

@@ -80,6 +80,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     from common import export, formats, runs, training, weights, workers
     from common.monitoring import Monitor
     from common.plots import confusion_matrix, save, save_training
+    from common.report import write as write_report
     from common.trainer import Trainer
 
     # Load.
@@ -233,6 +234,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     expected = probabilities_of(answer, [begun])[0]
     result["export_difference"] = report.check_export(run.export, begun, expected)
     runs.write_json(run.path / "schema.json", written)
+    write_report(run, result, report.sections(config, result, run.path))
     runs.end(run, result)
     report.end(result, run.path)
     return result
@@ -247,6 +249,7 @@ def all_folds(
     from apps.gesture import metrics, plots, report, schema
     from common import runs
     from common.plots import confusion_matrix, save
+    from common.report import write as write_report
 
     subjects = {s: v for result in results for s, v in result["by_subject"].items()}
     others = {
@@ -273,6 +276,7 @@ def all_folds(
     save(confusion_matrix(counts, classes), run.plots / "confusion.png")
     everyone = {f"{config.cell} network": subjects, **others}
     save(plots.by_subject(everyone), run.plots / "subjects.png")
+    write_report(run, result, report.sections(config, result, run.path))
     runs.end(run, result)
     report.all_folds(results, result, run.path)
     return result

@@ -1,5 +1,7 @@
 """What a training run says: what it will do, how it went, and what to type next."""
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,15 @@ from apps.music.config import MusicConfig
 from apps.music.pieces import Corpus, Piece
 from apps.music.settings import Settings, asked
 from common import export
-from common.cli import command
+from common.cli import command, say_next
+from common.page import Section, about_data, asking
 
+SOURCES = {
+    "chorales": "Bach's chorales for four voices from the corpus of the pip package music21, "
+    "under the licences that the package states.",
+    "folk": "Melodies of the Essen folk song collection from the corpus of the pip package "
+    "music21, for non-commercial use: the collection's own licence is in the package.",
+}
 DECIDED = {
     "joint": "frames key by key",
     "voices": "frames voice by voice",
@@ -69,13 +78,20 @@ def end(result: dict[str, Any], folder: Path) -> None:
     gain = best["nll"] - result["test"]["nll"]
     verdict = "better than" if gain > 0 else "NOT better than"
     print(f"The network is {verdict} the best baseline, {name} ({gain:+.4f} nats a frame).")
-    python = command("python")
+    say_next(commands(result, folder), folder)
+
+
+def commands(result: Mapping[str, Any], folder: Path) -> list[str]:
+    """What to type next."""
+    python, run = command("python"), shlex.quote(str(folder))
     start = "C4 E4 G4" if result["head"] == "events" else "C4+E4+G4"
-    print(
-        f"\nNext:\n"
-        f'  {python} -m apps.music.predict --run {folder} --start "{start}" --bars 16\n'
-        f"  {python} -m apps.music.predict --run {folder} --primer tune.mid --out more.mid\n"
-        f"  {python} -m apps.music.evaluate --run {folder} --data folder_of_midi\n"
-        f"  {command('saved_model_cli')} show --dir {folder / 'export' / '1'} --all\n"
-        f"  make board"
-    )
+    return [
+        f'{python} -m apps.music.predict --run {run} --start "{start}" --bars 16',
+        f"{python} -m apps.music.predict --run {run} --primer tune.mid --out more.mid",
+        f"{python} -m apps.music.evaluate --run {run} --data folder_of_midi",
+    ]
+
+
+def sections(config: MusicConfig, result: Mapping[str, Any], folder: Path) -> list[Section]:
+    """What the page of a run says of its data, and how to ask it."""
+    return [about_data(result["dataset"], config.data, SOURCES), asking(commands(result, folder))]

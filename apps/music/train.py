@@ -47,6 +47,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
     from common import export, training, weights, workers
     from common.monitoring import Monitor
     from common.plots import save_training
+    from common.report import write as write_report
     from common.trainer import Trainer
 
     # Load.
@@ -153,6 +154,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
     result["export_difference"] = report.check_export(
         run.export, corpus.test[0], settings, losses[0]
     )
+    write_report(run, result, report.sections(config, result, run.path))
     runs.end(run, result)
     report.end(result, run.path)
     return result

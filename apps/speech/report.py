@@ -1,5 +1,6 @@
 """What a training run says: what it will do, how it went, and what to type next."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,18 @@ from apps.speech.config import SpeechConfig
 from apps.speech.intake import reasons
 from apps.speech.utterances import Corpus, Utterance, seconds
 from common import export
-from common.cli import command
+from common.cli import command, say_next
+from common.page import Section, about_data, asking
 
+SPOKEN = (
+    "by voices of espeak-ng, from the pip package espeakng-loader (GPL-3, which does not cover "
+    "what it says), and, in the training part, of flite where Debian's libflite1 is installed. No "
+    "voice is in two parts."
+)
+SOURCES = {
+    **dict.fromkeys(("digits", "digits-few"), f"Strings of digits, said {SPOKEN}"),
+    **dict.fromkeys(("commands", "commands-few"), f"Orders to a house, said {SPOKEN}"),
+}
 CHECKED = 4  # utterances that the exported model is asked again in a clean process
 SHOWN = {"wer": "WER", "cer": "CER", "string_accuracy": "all right"}
 
@@ -85,22 +96,24 @@ def end(result: Mapping[str, Any], folder: Path) -> None:
         print("\n  utterances of one word:")
         table({f"{result['cell']} network": result["single_words"], **result["baselines"]})
         verdict(result["single_words"], result["baselines"])
-    python = command("python")
+    say_next(commands(result, folder), folder)
+
+
+def commands(result: Mapping[str, Any], folder: Path) -> list[str]:
+    """What to type next."""
+    python, run = command("python"), shlex.quote(str(folder))
     lexicon = " --lexicon words" if result["closed"] else ""
-    live = (
-        f"  arecord -q -f S16_LE -r 16000 -c 1 -t raw | {python} -m apps.speech.predict --run "
-        f"{folder} --live\n"
-        if result["causal"]
-        else ""
-    )
-    print(
-        f"\nNext:\n"
-        f"  {python} -m apps.speech.predict --run {folder} sound.wav{lexicon}\n"
-        f"{live}"
-        f"  {python} -m apps.speech.evaluate --run {folder}{lexicon}\n"
-        f"  {command('saved_model_cli')} show --dir {folder / 'export' / '1'} --all\n"
-        f"  make board"
-    )
+    recorded = f"arecord -q -f S16_LE -r 16000 -c 1 -t raw | {python} -m apps.speech.predict"
+    return [
+        f"{python} -m apps.speech.predict --run {run} sound.wav{lexicon}",
+        *([f"{recorded} --run {run} --live"] if result["causal"] else []),
+        f"{python} -m apps.speech.evaluate --run {run}{lexicon}",
+    ]
+
+
+def sections(config: SpeechConfig, result: Mapping[str, Any], folder: Path) -> list[Section]:
+    """What the page of a run says of its data, and how to ask it."""
+    return [about_data(result["dataset"], config.data, SOURCES), asking(commands(result, folder))]
 
 
 def table(rows: Mapping[str, Mapping[str, float]]) -> None:

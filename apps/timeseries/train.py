@@ -42,6 +42,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
     from common import export, training, weights, workers
     from common.monitoring import Monitor
     from common.plots import save, save_training
+    from common.report import write as write_report
     from common.trainer import Trainer
 
     # Load.
@@ -181,6 +182,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         portable=ensemble.PORTABLE,
     )
     result["export_difference"] = report.check_export(run.export, asked, forecast.quantiles)
+    write_report(run, result, report.sections(config, result, run.path))
     runs.end(run, result)
     report.end(result, run.path, several=len(panel.roles.targets) > 1)
     return result

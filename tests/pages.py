@@ -1,0 +1,58 @@
+"""What stands in a report's HTML, and what every run's report must show."""
+
+import json
+import math
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+
+class Page(HTMLParser):
+    """Text, tags and addresses of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.addresses: list[str] = []
+        self.texts: list[str] = []
+        self._silent = False
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.addresses += [str(v) for k, v in attrs if k in ("src", "href", "srcset", "data")]
+        self._silent = tag in ("style", "script")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._silent = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._silent and data.strip():
+            self.texts.append(data.strip())
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.texts)
+
+
+def assert_shown(run: Path) -> Page:
+    """The report of a finished run has its scores, baselines, curves, data and commands, and asks
+    nobody for anything."""
+    result = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    page = Page(run / "report.html")
+    assert all(address.startswith(("data:", "#")) for address in page.addresses)
+    assert page.tags["script"] == 0
+    for shown in (*result["baselines"], f"{result['parameters']:,}", result["dataset"]):
+        assert shown in page.texts
+    name, score = next(iter(result["test"].items()))
+    assert name.replace("_", " ") in page.texts
+    numbers = [float(text) for text in page.texts if re.fullmatch(r"-?\d+\.\d+", text)]
+    assert any(math.isclose(number, score, rel_tol=1e-3) for number in numbers)
+    assert {"Scores", "Settings", "Data and licence", "Versions"} <= set(page.texts)
+    assert f"apps.{result['app']}.predict --run {run}" in page.text
+    if (run / "history.csv").exists():
+        assert page.tags["polyline"] + page.tags["circle"] > 0
+    for picture in (run / "plots").glob("*.png"):
+        assert page.tags["img"] > 0 or picture.stem == "learning_curves"
+    return page
