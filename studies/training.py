@@ -92,7 +92,7 @@ class Learner:
         return float(self._steps(*map(tf.constant, batches)))
 
     def answers(self, x: np.ndarray) -> np.ndarray:
-        """The model's outputs."""
+        """The model's outputs ``[examples, ...]`` for inputs ``[examples, ...]``."""
         return np.concatenate(
             [self._answer(tf.constant(x[row : row + ROWS])) for row in range(0, len(x), ROWS)]
         )
@@ -155,6 +155,7 @@ class Training:
 
     @property
     def seconds(self) -> float:
+        """Since its beginning."""
         return time.perf_counter() - self._started
 
     def look(self, step: int, losses: list[float]) -> None:

@@ -37,12 +37,14 @@ class Settings:
 
     @classmethod
     def of(cls, corpus: Corpus, shape: Shape) -> "Settings":
+        """Those of a run on a corpus, whose training keys are counted."""
         metres = any(piece.bar for piece in corpus.train)
         counted = tuple(keys.counts(corpus.train))
         grid = (corpus.resolution, corpus.articulated, metres)
         return cls(*grid, shape.head, shape.voices, counted)
 
     def write(self, run: runs.Run) -> None:
+        """As music.json into the run's folder."""
         runs.write_json(run.path / "music.json", asdict(self))
 
     @classmethod
@@ -58,7 +60,7 @@ class Settings:
 
 
 def asked(piece: Piece, settings: Settings) -> dict[str, np.ndarray]:
-    """A piece as the inputs of ``score``."""
+    """A piece as the inputs of ``score``: ``roll`` ``[1, time, 88]`` and scalars."""
     roll = piece.frames if settings.articulated else piece.sounding
     told = (piece.bar, piece.offset) if settings.metres else (0, 0)
     return {
@@ -92,8 +94,8 @@ def draw(
 
 
 def examples(asked: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-    """A request to those signatures that need no state, from one to ``score``: a bar to compose,
-    and the beginning of a piece to be scored."""
+    """A request to those signatures that need no state, from one to ``score`` with a ``roll`` ``[1,
+    time, 88]``: a bar to compose, and the beginning of a piece to be scored."""
     how = draw(bar=int(asked["bar"]), offset=int(asked["offset"]))
     start = {"start": asked["roll"][:, :0], "steps": np.array(FEW, np.int32)}
     composed = start | {name: value.numpy() for name, value in how.items()}

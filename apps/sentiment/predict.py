@@ -113,7 +113,8 @@ def label(
 def scored(
     table: "pd.DataFrame", classes: Sequence[str], probabilities: "np.ndarray"
 ) -> "pd.DataFrame":
-    """The user's table with the predicted label and each class's probability beside it."""
+    """The user's table with the predicted label and each class's probability beside it, of ``[rows,
+    classes]``."""
     answer = table.copy()
     answer["predicted"] = [classes[i] for i in probabilities.argmax(axis=1)]
     for index, name in enumerate(classes):
@@ -162,7 +163,8 @@ def explain(model: Any, texts: Sequence[str], png: Path) -> None:
 def print_trajectory(
     console: Any, tokens: Sequence[str], probabilities: "np.ndarray", classes: Sequence[str]
 ) -> None:
-    """One text: of two classes red to green, the second one's; else the final answer's."""
+    """One text, probabilities ``[words, classes]``: of two classes red to green, the second one's;
+    else the final answer's."""
     from rich.text import Text
 
     best = int(probabilities[-1].argmax())
