@@ -158,6 +158,16 @@ class Training:
         """Since its beginning."""
         return time.perf_counter() - self._started
 
+    @property
+    def facts(self) -> dict[str, int | float]:
+        """What stands in every study's results: the network's size, and what training took."""
+        return {
+            "units": self.learner.recipe.units,
+            "parameters": self.learner.model.count_params(),
+            "steps": self.looks[-1].step,
+            "seconds": self.looks[-1].seconds,
+        }
+
     def look(self, step: int, losses: list[float]) -> None:
         """Validates, and keeps the weights if they are the best."""
         score, before = self.learner.score(self.validation), self.best if self.looks else math.inf
