@@ -201,7 +201,7 @@ def test_a_network_of_any_cell_learns_with_all_its_weights(cell: str, decoder: A
 
 def test_the_joint_loss_weighs_both_a_symbol() -> None:
     keras.utils.set_random_seed(0)
-    network = model.build(SpeechConfig(ctc_weight=0.3, smoothing=0.0, **PLAIN, **SMALL), 4)
+    network = model.build(SpeechConfig(ctc_weight=0.3, label_smoothing=0.0, **PLAIN, **SMALL), 4)
     sound, (ids, lengths) = inputs()
     losses, metrics = objectives.recognising(network, lambda: 0.0)(sound, (ids, lengths))
     encoded = network(sound)
@@ -216,7 +216,7 @@ def test_the_joint_loss_weighs_both_a_symbol() -> None:
 
 def test_a_causal_network_learns_beside_an_attention_decoder_that_does_not_answer() -> None:
     keras.utils.set_random_seed(0)
-    config = SpeechConfig(causal=True, ctc_weight=0.3, smoothing=0.0, **PLAIN, **SMALL)
+    config = SpeechConfig(causal=True, ctc_weight=0.3, label_smoothing=0.0, **PLAIN, **SMALL)
     network = model.build(config, 4)
     assert (network.by_ctc, network.by_attention) == (True, False)
     sound, (ids, lengths) = inputs()

@@ -14,13 +14,16 @@ from common import runs
 from common.config import from_json
 from common.errors import UserError
 
+NAME = "schema.json"
+BEFORE = "music.json"
+"""What it was called; runs of that time stay of use."""
 FEW = 16
 """Frames that are composed as an example."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """``music.json`` of a run."""
+    """``schema.json`` of a run."""
 
     resolution: int
     """Frames in a quarter note."""
@@ -44,13 +47,15 @@ class Settings:
         return cls(*grid, shape.head, shape.voices, counted)
 
     def write(self, run: runs.Run) -> None:
-        """As music.json into the run's folder."""
-        runs.write_json(run.path / "music.json", asdict(self))
+        """Into the run's folder."""
+        runs.write_json(run.path / NAME, asdict(self))
 
     @classmethod
     def read(cls, run: runs.Run) -> "Settings":
         """Raises UserError if the file is missing or of another form."""
-        path = run.path / "music.json"
+        path = run.path / NAME
+        if not path.exists() and (run.path / BEFORE).exists():
+            path = run.path / BEFORE
         found = from_json(cls, runs.read_json(path), str(path))
         if not (0 < found.resolution <= LONGEST_BAR and 0 < found.voices <= KEYS):
             raise UserError(f"{path}: expected a resolution and voices above 0, as a run has")
