@@ -54,8 +54,8 @@ lint: .venv/.dev ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: .venv/.dev ## the tests, without the slow ones
-	$(BIN)/python -m pytest -m 'not slow'
+test: .venv/.dev ## the tests, without the slow ones, in two processes; ARGS="-k music"
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: .venv/.dev ## the slow tests
 	$(BIN)/python -m pytest -m slow

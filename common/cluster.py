@@ -45,10 +45,12 @@ class Place:
 
     @property
     def chief(self) -> bool:
+        """Whether it is the first, which writes the files."""
         return self.index == 0
 
     @property
     def address(self) -> str:
+        """HOST:PORT, its own."""
         return self.addresses[self.index]
 
     def __str__(self) -> str:

@@ -188,7 +188,7 @@ def column(table: pd.DataFrame, name: str, path: Path, flag: str) -> list[str]:
 
 
 def split_rows(labels: np.ndarray, share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the rows kept and of a `share` of them set aside, each label in its
+    """Indices of the rows kept and of a `share` of them set aside, each label of ``[rows]`` in its
     proportion. Function of `labels`, `share` and `seed` alone.
 
     Raises:
@@ -218,9 +218,9 @@ class Shares:
     count: int = 1
 
     def of(self, batch: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """For each replica that is fed here, its rows of a batch and what each of them counts: 1.
-        A replica that a short batch has no row for gets the first, which counts 0: networks need
-        not know what to do with nothing."""
+        """For each replica that is fed here, its rows of a batch ``[rows]`` and what each of them
+        counts: 1. A replica that a short batch has no row for gets the first, which counts 0:
+        networks need not know what to do with nothing."""
         for replica in range(self.first, self.first + self.here):
             rows = batch[replica :: self.count]
             chosen = rows if len(rows) else batch[:1]
@@ -286,7 +286,7 @@ class SequenceBatches:
         return -(-len(self.sequences) // self.batch_size)
 
     def plan(self, epoch: int) -> list[np.ndarray]:
-        """For each batch of `epoch` the indices of its sequences."""
+        """For each batch of `epoch` the indices of its sequences, ``[rows]``."""
         random = np.random.default_rng([self.seed, epoch])
         lengths = np.fromiter(map(len, self.sequences), dtype=np.int64)
         order = random.permutation(len(lengths))
@@ -305,7 +305,8 @@ class SequenceBatches:
         return self._dataset(self._by_length())
 
     def restore(self, rows: np.ndarray) -> np.ndarray:
-        """Rows as ``in_order`` gives them, back in the order of ``sequences``."""
+        """Rows ``[sequences, ...]`` as ``in_order`` gives them, back in the order of
+        ``sequences``."""
         restored = np.empty_like(rows)
         restored[np.concatenate(self._by_length())] = rows
         return restored

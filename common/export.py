@@ -212,6 +212,7 @@ class ExportConfig:
 
     @property
     def formats(self) -> list[str]:
+        """Those that --to names."""
         return self.to.split(",")
 
 

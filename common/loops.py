@@ -19,7 +19,7 @@ def loop(body: Callable[..., Any], time: Any, carried: tuple[Any, ...]) -> Any:
 
 
 def by_time(tensor: tf.Tensor) -> tf.TensorArray:
-    """To be read step by step."""
+    """``[time, ...]``, to be read step by step."""
     size = tf.shape(tensor)[0]
     return tf.TensorArray(tensor.dtype, size=size, element_shape=tensor.shape[1:]).unstack(tensor)
 
@@ -30,11 +30,13 @@ def history(dtype: Any, time: Any, shape: Any) -> tf.TensorArray:
 
 
 def swapped(tensor: tf.Tensor) -> tf.Tensor:
-    """Batch-major to time-major, or back."""
+    """Batch-major ``[batch, time, width]`` to time-major, or back."""
     return tf.transpose(tensor, [1, 0, 2])
 
 
 def as_it_is(tensor: tf.Tensor) -> tf.Tensor:
+    """``[time, batch, width]`` that is time-major already: beside ``swapped``, for a choice between
+    them."""
     return tensor
 
 
@@ -44,7 +46,8 @@ def rows(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def steps(rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """The other way round, with all but the width taken from `like`."""
+    """``[time * batch, width]`` as ``[time, batch, width]``, with all but the width taken from
+    `like`."""
     shape = tf.concat([tf.shape(like)[:-1], [rows.shape[-1]]], 0)
     return tf.ensure_shape(tf.reshape(rows, shape), [*like.shape[:-1], rows.shape[-1]])
 

@@ -72,15 +72,18 @@ class Monitor:
         return {path.name: path.stat().st_size for path in self._files()}
 
     def scalars(self, values: dict[str, float], step: int, group: str) -> None:
+        """Numbers by name, in a `group` of the Scalars tab."""
         with self._writing(step):
             for name, value in values.items():
                 tf.summary.scalar(f"{group}/{name}", value)
 
     def figure(self, name: str, figure: Figure, step: int) -> None:
+        """A picture, in the Images tab."""
         with self._writing(step):
             tf.summary.image(name, tf.io.decode_png(_png(figure), 4)[tf.newaxis])
 
     def text(self, name: str, markdown: str, step: int) -> None:
+        """Markdown, in the Text tab."""
         with self._writing(step):
             tf.summary.text(name, markdown)
 
@@ -99,6 +102,11 @@ class Monitor:
             tf.summary.graph(function.graph)
 
     def flush(self) -> None:
+        """All that was written so far goes to the file.
+
+        Raises:
+            OSError: if there is no room for it.
+        """
         if "_writer" in vars(self):  # or nothing was written yet
             with self._writing(0):
                 self._writer.flush()

@@ -43,7 +43,7 @@ def run(
     mask: tf.Tensor | None = None,
     reverse: bool = False,
 ) -> tuple[tf.Tensor, Tensors]:
-    """Arguments and answers as of ``common.recurrence.run``."""
+    """Arguments ``[batch, time, features]`` and answers as of ``common.recurrence.run``."""
 
     def turn(sequence: tf.Tensor) -> tf.Tensor:  # by time, from where reading begins
         return tf.reverse(sequence, [0]) if reverse else sequence

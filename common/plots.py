@@ -22,8 +22,8 @@ def save_training(
     *,
     loss: str = "loss",
 ) -> None:
-    """learning_curves.png and, of a `flow` that was recorded, gradient_flow.png; arguments as
-    below."""
+    """learning_curves.png and, of a `flow` ``[times recorded, time]`` by layer that was recorded,
+    gradient_flow.png; arguments as below."""
     save(learning_curves(history, metric, loss=loss), folder / "learning_curves.png")
     if flow:
         save(gradient_flow(flow), folder / "gradient_flow.png")

@@ -45,14 +45,17 @@ class Run:
 
     @property
     def config(self) -> Path:
+        """What it was asked to do: all that is needed to run it again."""
         return self.path / "config.json"
 
     @property
     def unfinished(self) -> Path:
+        """Is there as long as the run has not ended: what its data were when it began."""
         return self.path / "unfinished.json"
 
     @property
     def metrics(self) -> Path:
+        """Its scores."""
         return self.path / "metrics.json"
 
     @property
@@ -70,14 +73,17 @@ class Run:
 
     @property
     def plots(self) -> Path:
+        """The folder of its pictures."""
         return self.path / "plots"
 
     @property
     def tensorboard(self) -> Path:
+        """The folder that TensorBoard reads."""
         return self.path / "tensorboard"
 
     @property
     def export(self) -> Path:
+        """The folder of its SavedModel, version 1."""
         return self.path / "export" / "1"
 
 
@@ -271,6 +277,11 @@ def remove(place: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8, whole or not at all.
+
+    Raises:
+        OSError: if it can't be written.
+    """
     write_whole(path, lambda neighbour: _write_utf8(neighbour, text))
 
 
@@ -279,6 +290,11 @@ def _write_utf8(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes JSON, whole or not at all.
+
+    Raises:
+        OSError: if it can't be written.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -110,6 +110,7 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
+        """Of the next step."""
         return float(self.optimizer.learning_rate)
 
     def feed(self, batches: Batches, epoch: int, start: int = 0) -> Any:
@@ -137,7 +138,7 @@ class Trainer:
     @tf.function
     def step(self, iterator: Any) -> dict[str, tf.Tensor]:
         """Takes a batch from `iterator` and makes one update. Returns sums over the batch
-        (``loss``, the objective's metrics, ``examples``), and ``gradient_norm``."""
+        (``loss``, the objective's metrics, ``examples``), and ``gradient_norm``; scalars ``[]``."""
         parts = self.strategy.run(self._replica, args=next(iterator))  # equal on all replicas
         return {k: self.strategy.experimental_local_results(v)[0] for k, v in parts.items()}
 

@@ -132,6 +132,10 @@ def fit(
         weights: file of the best weights, rewritten whenever they get better.
         history: CSV file of a row an epoch.
         label: what the progress bar is called.
+
+    Raises:
+        UserError: if the loss is no longer a number, or if a worker has other flags or data than
+            the chief.
     """
     kept = Checkpoints(
         history.stem, weights, trainer.variables, board, trainer.config, trainer.chief

@@ -123,10 +123,7 @@ def case(cell: str, steps: int, config: AddingConfig) -> "tuple[report.Row, Sequ
     row = {
         "cell": cell,
         "T": steps,
-        "units": recipe.units,
-        "parameters": model.count_params(),
-        "steps": trained.looks[-1].step,
-        "seconds": trained.looks[-1].seconds,
+        **trained.facts,
         "validation_mse": trained.best,
         "test_mse": trained.learner.score(test),
         "always_1": float(np.mean((test.y - 1) ** 2)),

@@ -41,7 +41,12 @@ class DemoConfig:
 
 
 def run(config: DemoConfig) -> dict[str, float]:
-    """Returns the largest differences."""
+    """Returns the largest differences.
+
+    Raises:
+        UserError: if --folder has something else in it, if a training fails, or if the weights
+            differ by more than rounding.
+    """
     if config.folder.exists() and not (config.folder / "reviews.csv").exists():
         raise UserError(f"--folder {config.folder}: expected a new folder, or one of this program")
     shutil.rmtree(config.folder, ignore_errors=True)
@@ -101,10 +106,12 @@ def log(folder: Path, worker: int) -> Path:
 
 
 def said(folder: Path, worker: int) -> str:
+    """All that a worker has printed."""
     return log(folder, worker).read_text(encoding="utf-8")
 
 
 def start(words: Sequence[object], folder: Path, worker: int, tf_config: str = "") -> Popen[str]:
+    """A worker's process, which prints into its log."""
     with log(folder, worker).open("w", encoding="utf-8") as stream:
         return launch.start(words, stream, tf_config)
 
@@ -127,7 +134,11 @@ def finish(processes: Sequence[Popen[str]]) -> None:
 
 
 def wait_for(checkpoints: Path, process: Popen[str]) -> None:
-    """Until there is a checkpoint."""
+    """Until there is a checkpoint.
+
+    Raises:
+        UserError: if the run has ended before.
+    """
     while not any(checkpoints.glob("step-*")):
         if process.poll() is not None:
             raise UserError("the run ended before it had a checkpoint: see the .log files")

@@ -108,10 +108,7 @@ def case(cell: str, config: CopyConfig) -> "tuple[report.Row, Sequence[Look]]":
     row = {
         "cell": cell,
         "T": steps,
-        "units": recipe.units,
-        "parameters": model.count_params(),
-        "steps": trained.looks[-1].step,
-        "seconds": trained.looks[-1].seconds,
+        **trained.facts,
         "validation": trained.best,
         "test": trained.learner.score(test),
         "memoryless": memoryless(steps),

@@ -122,10 +122,7 @@ def case(cell: str, order: Order, config: DigitsConfig) -> "tuple[report.Row, Se
     row = {
         "cell": cell,
         "order": order,
-        "units": recipe.units,
-        "parameters": model.count_params(),
-        "steps": trained.looks[-1].step,
-        "seconds": trained.looks[-1].seconds,
+        **trained.facts,
         "validation_loss": trained.best,
         "test_accuracy": float(right.mean()),
         "mnist_published": MNIST.get((cell, order)),

@@ -92,7 +92,7 @@ class Learner:
         return float(self._steps(*map(tf.constant, batches)))
 
     def answers(self, x: np.ndarray) -> np.ndarray:
-        """The model's outputs."""
+        """The model's outputs ``[examples, ...]`` for inputs ``[examples, ...]``."""
         return np.concatenate(
             [self._answer(tf.constant(x[row : row + ROWS])) for row in range(0, len(x), ROWS)]
         )
@@ -155,7 +155,18 @@ class Training:
 
     @property
     def seconds(self) -> float:
+        """Since its beginning."""
         return time.perf_counter() - self._started
+
+    @property
+    def facts(self) -> dict[str, int | float]:
+        """What stands in every study's results: the network's size, and what training took."""
+        return {
+            "units": self.learner.recipe.units,
+            "parameters": self.learner.model.count_params(),
+            "steps": self.looks[-1].step,
+            "seconds": self.looks[-1].seconds,
+        }
 
     def look(self, step: int, losses: list[float]) -> None:
         """Validates, and keeps the weights if they are the best."""

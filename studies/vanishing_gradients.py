@@ -75,10 +75,12 @@ class Profile(NamedTuple):
 
     @property
     def ratios(self) -> np.ndarray:
+        """The norms divided by that at k = 0, ``[k]``."""
         return self.norms / self.norms[0]
 
     @property
     def bounds(self) -> np.ndarray | None:
+        """``[k]``: sigma to the power of k; None where there is no sigma."""
         return None if self.sigma is None else self.sigma ** np.arange(len(self.norms))
 
 

@@ -9,9 +9,23 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["MPLBACKEND"] = "agg"
-# Before anything imports tensorflow_datasets: it reads this once.
-_CORPORA = tempfile.TemporaryDirectory(prefix="corpora-")
-os.environ["TFDS_DATA_DIR"] = _CORPORA.name
+if "PYTEST_XDIST_WORKER" not in os.environ:  # its workers use the folder of who started them
+    _SHARED = tempfile.TemporaryDirectory(prefix="suite-")
+    os.environ["TESTS_SHARED_FOLDER"] = _SHARED.name
+    # Before anything imports tensorflow_datasets: it reads this once.
+    os.environ["TFDS_DATA_DIR"] = str(Path(_SHARED.name, "corpora"))
+    Path(_SHARED.name, "corpora").mkdir()
+else:  # each has a core
+    for _of in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(_of, "1")
+LONGEST = ("test_workers.py", "test_deployment.py", "test_music_run.py", "test_speech_run.py")
+"""Files that workers of pytest begin with, or one would be left with them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
 @pytest.fixture(autouse=True)

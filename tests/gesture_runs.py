@@ -1,20 +1,19 @@
 """Streams of one's own, and two small real trainings on them that several test files look at."""
 
-import functools
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from tests.commands import Answer, trained
+from tests.once import folder, shared
 
 TRAIN, PREDICT, EVALUATE = (f"apps.gesture.{name}" for name in ("train", "predict", "evaluate"))
 RATE = 20.0
 CLASSES = ("circle", "rest", "shake")
 SMALL: list[object] = ["--units", 8, "--width", 8, "--layers", 1, "--epochs", 1, "--piece", 4]
 SMALL += ["--members", 2, "--batch-size", 8, "--lookahead", 8, "--hop", 3, "--learning-rate", 0.02]
-_FOLDER = tempfile.TemporaryDirectory(prefix="gesture-")
+_FOLDER = folder("gesture")
 
 
 def movement(subject: int, seed: int = 0, seconds: float = 40) -> pd.DataFrame:
@@ -45,25 +44,25 @@ def train(run_dir: Path, *words: object, data: Path | None = None) -> Answer:
     return trained(TRAIN, where, run_dir, *SMALL, *words)
 
 
-@functools.cache
+@shared
 def small_data() -> Path:
     """A folder of five streams, a subject each."""
-    folder = Path(_FOLDER.name) / "streams"
-    folder.mkdir()
+    streams = _FOLDER / "streams"
+    streams.mkdir()
     for subject in range(5):
-        write(movement(subject), folder / f"stream_{subject}.csv")
-    return folder
+        write(movement(subject), streams / f"stream_{subject}.csv")
+    return streams
 
 
-@functools.cache
+@shared
 def small_run() -> tuple[Path, Answer]:
     """The folder of a small bidirectional run, and what its training said."""
-    run = Path(_FOLDER.name) / "run"
+    run = _FOLDER / "run"
     return run, train(run)
 
 
-@functools.cache
+@shared
 def causal_run() -> tuple[Path, Answer]:
     """The same of a causal one."""
-    run = Path(_FOLDER.name) / "causal"
+    run = _FOLDER / "causal"
     return run, train(run, "--causal", "--no-refit")

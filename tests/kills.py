@@ -252,6 +252,7 @@ def _without_times(value: Any) -> Any:
 
 
 def main() -> None:
+    """Kills the trainings of all applications asked for; ends with 1 if one ended otherwise."""
     parser = argparse.ArgumentParser(description="Kill trainings, resume them, compare their ends.")
     parser.add_argument("apps", nargs="*", default=list(RECIPES), help="default: all five")
     parser.add_argument("--kills", type=int, default=40, help="of each application")

@@ -1,17 +1,16 @@
 """Toy pieces, and one small real training on them that several test files look at."""
 
-import functools
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from apps.music.pieces import KEYS, Note, Piece, frames_of
 from tests.commands import Answer, trained
+from tests.once import folder, shared
 
 TRAIN, PREDICT, EVALUATE = (f"apps.music.{name}" for name in ("train", "predict", "evaluate"))
 SMALL: list[object] = ["--units", 8, "--density-units", 8, "--epochs", 2, "--batch-size", 4]
-_FOLDER = tempfile.TemporaryDirectory(prefix="music-")
+_FOLDER = folder("music")
 
 
 def roll(random: np.random.Generator, time: int, most: int = 3) -> np.ndarray:
@@ -68,30 +67,30 @@ def train(data: Path, run_dir: Path, *words: object) -> Answer:
     return trained(TRAIN, data, run_dir, *SMALL, *words)
 
 
-@functools.cache
+@shared
 def small_data() -> Path:
     """A folder of MIDI files."""
-    folder = Path(_FOLDER.name) / "tunes"
-    folder.mkdir()
+    tunes = _FOLDER / "tunes"
+    tunes.mkdir()
     random = np.random.default_rng(1)
     for number in range(4):
-        write_midi(tune(random, key=38 + number), folder / f"{number}.mid")
-    return folder
+        write_midi(tune(random, key=38 + number), tunes / f"{number}.mid")
+    return tunes
 
 
-@functools.cache
+@shared
 def small_run() -> tuple[Path, Answer]:
     """The folder of a small real run, and what its training said."""
-    run = Path(_FOLDER.name) / "run"
+    run = _FOLDER / "run"
     return run, train(small_data(), run)
 
 
-@functools.cache
+@shared
 def part_run(count: int) -> tuple[Path, Answer]:
     """The same of pieces in so many parts."""
-    folder = Path(_FOLDER.name) / f"parts_{count}"
-    folder.mkdir()
+    parts = _FOLDER / f"parts_{count}"
+    parts.mkdir()
     for number in range(6):
-        write_midi(lines(count, number), folder / f"{number}.mid")
-    run = Path(_FOLDER.name) / f"run_{count}"
-    return run, train(folder, run)
+        write_midi(lines(count, number), parts / f"{number}.mid")
+    run = _FOLDER / f"run_{count}"
+    return run, train(parts, run)

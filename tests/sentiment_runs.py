@@ -1,7 +1,5 @@
 """Small labelled files, and one small real training that several test files look at."""
 
-import functools
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,11 +7,12 @@ import pandas as pd
 
 from apps.sentiment.data import packaged_rows
 from tests.commands import Answer, trained
+from tests.once import folder, shared
 
 TRAIN, PREDICT, EVALUATE = (f"apps.sentiment.{name}" for name in ("train", "predict", "evaluate"))
 SMALL: list[object] = ["--units", 6, "--embedding", 8, "--epochs", 2, "--members", 1]
 SMALL += ["--batch-size", 32]
-_FOLDER = tempfile.TemporaryDirectory(prefix="sentiment-")
+_FOLDER = folder("sentiment")
 MOODS = {"awful": "boring and bad", "fine": "watchable and plain", "great": "moving and good"}
 
 
@@ -44,13 +43,13 @@ def train(data: Path, run_dir: Path, *words: object) -> Answer:
     return trained(TRAIN, data, run_dir, *SMALL, *words)
 
 
-@functools.cache
+@shared
 def small_data() -> Path:
-    return sentences(Path(_FOLDER.name) / "sentences.csv")
+    return sentences(_FOLDER / "sentences.csv")
 
 
-@functools.cache
+@shared
 def small_run() -> tuple[Path, Answer]:
     """The folder of a small real run, and what its training said."""
-    run = Path(_FOLDER.name) / "run"
+    run = _FOLDER / "run"
     return run, train(small_data(), run)

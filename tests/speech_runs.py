@@ -1,8 +1,6 @@
 """Runs that several test files look at: two small real trainings on synthesised digits, and two of
 random weights, which have more to say."""
 
-import functools
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,13 @@ from apps.speech.serving import Serving
 from apps.speech.utterances import RATE, Corpus, Utterance
 from common import export, runs
 from tests.commands import Answer, trained
+from tests.once import folder, shared
 
 TRAIN, PREDICT, EVALUATE = (f"apps.speech.{name}" for name in ("train", "predict", "evaluate"))
 SMALL: list[object] = ["--dataset", "digits-few", "--units", 12, "--width", 16, "--filters", 4]
 SMALL += ["--attention", 12, "--mels", 20, "--layers", 1, "--epochs", 1, "--short-first", 0]
 SMALL += ["--batch-size", 16, "--average", 0]
-_FOLDER = tempfile.TemporaryDirectory(prefix="speech-")
+_FOLDER = folder("speech")
 
 
 def train(run_dir: Path, *words: object) -> Answer:
@@ -31,17 +30,17 @@ def train(run_dir: Path, *words: object) -> Answer:
     return trained(TRAIN, None, run_dir, *SMALL, *words)
 
 
-@functools.cache
+@shared
 def small_run() -> tuple[Path, Answer]:
     """The folder of a small bidirectional run, and what its training said."""
-    run = Path(_FOLDER.name) / "run"
+    run = _FOLDER / "run"
     return run, train(run)
 
 
-@functools.cache
+@shared
 def causal_run() -> tuple[Path, Answer]:
     """The same of a causal one."""
-    run = Path(_FOLDER.name) / "causal"
+    run = _FOLDER / "causal"
     return run, train(run, "--causal")
 
 
@@ -63,14 +62,14 @@ def sound(seed: int, seconds: float = 1.5) -> np.ndarray:
     return (noise * np.sin(9 * time + seed) + tone).astype(np.int16)
 
 
-@functools.cache
+@shared
 def random_run(causal: bool = False, decoder: Any = None) -> Path:
     """The folder of a run whose network has random weights, and says much."""
     decoder = decoder or ("ctc" if causal else None)  # nothing is to be learnt here
     config = SpeechConfig(
         units=8, width=8, filters=3, attention=7, layers=1, causal=causal, decoder=decoder
     )
-    run = runs.Run(Path(_FOLDER.name) / f"random_{causal}_{decoder}")
+    run = runs.Run(_FOLDER / f"random_{causal}_{decoder}")
     keras.utils.set_random_seed(0)
     corpus = digits()
     network = model.build(config, len(corpus.alphabet))

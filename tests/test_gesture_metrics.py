@@ -21,7 +21,7 @@ from apps.gesture.metrics import (
 )
 from apps.gesture.smoothing import segments
 from apps.gesture.streams import Stream
-from tests import reference
+from tests import reference_streams
 
 RATE = 10.0  # a label is stable that stands for 5 frames
 
@@ -56,16 +56,16 @@ def test_every_score_is_the_one_by_its_equation(seed: int, lookahead: int) -> No
     pairs = some(seed)
     got = scores([stream(t) for t, _ in pairs], [y for _, y in pairs], RATE, lookahead)
     true, said = (np.concatenate(labels) for labels in zip(*pairs, strict=True))
-    waits = np.array([wait for t, y in pairs for wait in reference.latencies(t, y, 5)])
+    waits = np.array([wait for t, y in pairs for wait in reference_streams.latencies(t, y, 5)])
     noticed = waits[waits < np.inf]
     assert got == pytest.approx(
         {
             "frame_accuracy": sum(true == said) / len(true),
-            "macro_f1": reference.macro_f1(true, said),
-            "segmental_f1_10": reference.segmental_f1(pairs, 0.10),
-            "segmental_f1_25": reference.segmental_f1(pairs, 0.25),
-            "segmental_f1_50": reference.segmental_f1(pairs, 0.50),
-            "edit_score": np.mean([reference.edit_score(t, y) for t, y in pairs]),
+            "macro_f1": reference_streams.macro_f1(true, said),
+            "segmental_f1_10": reference_streams.segmental_f1(pairs, 0.10),
+            "segmental_f1_25": reference_streams.segmental_f1(pairs, 0.25),
+            "segmental_f1_50": reference_streams.segmental_f1(pairs, 0.50),
+            "edit_score": np.mean([reference_streams.edit_score(t, y) for t, y in pairs]),
             "latency": (np.median(noticed) + lookahead) / RATE,
             "missed": 1 - len(noticed) / len(waits),
         }
@@ -180,11 +180,11 @@ def test_scores_of_segments_of_anything(
 ) -> None:
     said = np.array([chance.choice([label, 0, 1, 2]) for label in true])
     pair = segments(true), segments(said)
-    wanted = reference.segmental_f1([(true, said)], overlap)
+    wanted = reference_streams.segmental_f1([(true, said)], overlap)
     assert segmental_f1([pair], overlap) == pytest.approx(wanted)
-    assert edit_score(*pair) == pytest.approx(reference.edit_score(true, said))
+    assert edit_score(*pair) == pytest.approx(reference_streams.edit_score(true, said))
     waits = onset_latencies(true, said, stable)
-    assert_array_equal(waits, reference.latencies(true, said, stable))
+    assert_array_equal(waits, reference_streams.latencies(true, said, stable))
 
 
 def test_the_confusion_matrix_has_rows_of_truth() -> None:

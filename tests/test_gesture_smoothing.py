@@ -16,7 +16,7 @@ from apps.gesture.smoothing import (
     viterbi,
     without_short,
 )
-from tests import reference
+from tests import reference_streams
 
 
 def chances(frames: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +39,7 @@ def test_viterbi_finds_the_best_of_all_sequences(frames: int, classes: int, seed
     probabilities, moves = chances(frames, classes, seed)
     found = viterbi(probabilities, moves)
     everything = list(product(range(classes), repeat=frames))
-    best = max(everything, key=lambda y: reference.path_score(y, probabilities, moves))
+    best = max(everything, key=lambda y: reference_streams.path_score(y, probabilities, moves))
     assert found.tolist() == list(best)
     assert found.dtype == np.int32
 
@@ -143,7 +143,7 @@ def test_a_filter_believes_what_the_sum_over_all_pasts_says(seed: int) -> None:
         label = weigh(probabilities[last])
         chance = np.zeros(3)
         for y in product(range(3), repeat=last + 1):
-            chance[y[-1]] += np.exp(reference.path_score(y, probabilities, moves))
+            chance[y[-1]] += np.exp(reference_streams.path_score(y, probabilities, moves))
         assert_allclose(weigh.belief, chance / chance.sum(), rtol=1e-9)
         assert label == chance.argmax()
 

@@ -34,8 +34,7 @@ def finished(app: str, folder: Path) -> Path:
     write(folder / "config.json", json.dumps(config))
     write(folder / "export" / "1" / "saved_model.pb", b"\x0a\xffnothing of the kind")
     if app in SCHEMAS:
-        name = "music.json" if app == "music" else "schema.json"
-        write(folder / name, json.dumps(SCHEMAS[app]))
+        write(folder / "schema.json", json.dumps(SCHEMAS[app]))
     return folder
 
 
@@ -50,7 +49,7 @@ def scoring(app: str, data: Path, run: Path) -> list[object]:
 
 def predicting(app: str, path: Path, run: Path) -> list[object]:
     words: list[object] = [f"apps.{app}.predict", "--run", run]
-    flags = {"sentiment": ["--file"], "music": ["--primer"], "speech": []}
+    flags = {"music": ["--primer"], "speech": []}
     out = {"sentiment": [], "speech": [], "music": [path.parent / "o.mid"]}
     written = out.get(app, [path.parent / "o.csv"])
     return [*words, *flags.get(app, ["--data"]), path, *(["--out", *written] if written else [])]

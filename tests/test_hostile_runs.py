@@ -132,7 +132,7 @@ def test_whatever_a_setting_is_it_is_taken_or_refused(config_type: Any) -> None:
     each()
 
 
-# schema.json and music.json
+# schema.json
 
 SERIES = asdict(
     Schema("h", Roles(("y",), ("p",)), ("a",), Cuts(1, 2, 3), Shape(24, 6, 6, 24, (24,), (86_400,)))
@@ -161,19 +161,19 @@ TEXTS = {
     "words": ["a"],
     "grammar": {"rules": {"sentence": ["a", "a <sentence>"]}, "start": "sentence"},
 }
-SCHEMAS: dict[str, tuple[str, dict[str, Any], Callable[[runs.Run], Any]]] = {
-    "timeseries": ("schema.json", SERIES, Schema.read),
-    "gesture": ("schema.json", STREAMS, gesture.read),
-    "music": ("music.json", TUNES, Settings.read),
-    "speech": ("schema.json", TEXTS, speech.read),
+SCHEMAS: dict[str, tuple[dict[str, Any], Callable[[runs.Run], Any]]] = {
+    "timeseries": (SERIES, Schema.read),
+    "gesture": (STREAMS, gesture.read),
+    "music": (TUNES, Settings.read),
+    "speech": (TEXTS, speech.read),
 }
 
 
 @pytest.mark.parametrize("app", SCHEMAS)
 def test_what_a_run_knows_is_read_whole_or_not_at_all(app: str, tmp_path: Path) -> None:
-    name, whole, read = SCHEMAS[app]
+    whole, read = SCHEMAS[app]
     run = runs.Run(tmp_path)
-    path = write(tmp_path / name, json.dumps(whole))
+    path = write(tmp_path / "schema.json", json.dumps(whole))
     read(run)
     for field in whole:
         write(path, json.dumps({k: v for k, v in whole.items() if k != field}))
@@ -186,6 +186,11 @@ def test_what_a_run_knows_is_read_whole_or_not_at_all(app: str, tmp_path: Path) 
         assert str(path) in refused(lambda c=content: read(runs.Run(write(path, c).parent)))
     path.unlink()
     refused(lambda: read(run), "no such file|no schema.json in it")
+
+
+def test_a_composers_schema_of_another_name_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "music.json", json.dumps(TUNES))
+    assert asdict(Settings.read(runs.Run(tmp_path))) == TUNES
 
 
 @pytest.mark.parametrize(
@@ -207,8 +212,8 @@ def test_what_a_run_knows_is_read_whole_or_not_at_all(app: str, tmp_path: Path) 
 def test_what_no_training_writes_is_refused(
     app: str, change: dict[str, object], expected: str, tmp_path: Path
 ) -> None:
-    name, whole, read = SCHEMAS[app]
-    write(tmp_path / name, json.dumps({**whole, **change}))
+    whole, read = SCHEMAS[app]
+    write(tmp_path / "schema.json", json.dumps({**whole, **change}))
     refused(lambda: read(runs.Run(tmp_path)), expected)
 
 

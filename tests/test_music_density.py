@@ -12,7 +12,7 @@ from apps.music.config import MusicConfig
 from apps.music.density import Past
 from apps.music.pieces import HELD, KEYS, STRUCK
 from apps.music.shape import Shape
-from tests import reference
+from tests import reference_music
 from tests.music_networks import COUNT, clock, frames, network
 from tests.music_pieces import roll
 
@@ -26,7 +26,7 @@ def likelihood(built: model.Composer, found: np.ndarray, key: int = 0) -> np.nda
 
 
 def weights_of(layer: density.FrameDensity | voices.VoiceDensity) -> dict[str, np.ndarray]:
-    """By the names of ``tests.reference``, in float64."""
+    """By the names of ``tests.reference_music``, in float64."""
     found = {}
     for weight in layer.weights:
         name, kind = weight.path.split("/")[-2:]
@@ -45,7 +45,7 @@ def test_the_likelihood_is_that_of_the_definition(head: str, articulated: bool, 
     weights = weights_of(built.density)
     if head == "independent":
         weights["notes"] = np.zeros((KEYS * (1 + articulated), 5))
-    define = reference.voices_frame if head == "voices" else reference.joint_frame
+    define = reference_music.voices_frame if head == "voices" else reference_music.joint_frame
     lines = [-1] * COUNT
     for t, frame in enumerate(found):
         before = found[t - 1] if t else np.zeros(KEYS)
@@ -53,7 +53,7 @@ def test_the_likelihood_is_that_of_the_definition(head: str, articulated: bool, 
         expected = define(frame, before, context[t].numpy().astype(float), lines, key, weights)
         assert losses[t] == pytest.approx(expected, rel=1e-4)
         if head == "voices":
-            lines = reference.read_voices(frame, lines)
+            lines = reference_music.read_voices(frame, lines)
         else:
             lines = [*np.flatnonzero(frame)[::-1][:COUNT], *[-1] * COUNT][:COUNT]
 
@@ -199,7 +199,7 @@ def test_scores_of_intervals_lie_at_their_keys() -> None:
         for step in range(2):
             each = scores[row, step].numpy().reshape(2, 7)
             for key in range(KEYS):
-                expected = reference.relative(each, lines[row].tolist(), key)
+                expected = reference_music.relative(each, lines[row].tolist(), key)
                 assert found[row, step, key].numpy() == pytest.approx(expected)
             for voice, line in enumerate(lines[row]):
                 for place in range(7):

@@ -11,7 +11,7 @@ from apps.music.pieces import KEYS, Note, Piece, clock, frames_of
 from apps.music.rolls import RollBatches
 from apps.music.settings import draw
 from apps.music.shape import Shape
-from tests import reference
+from tests import reference_music
 
 SHAPE = Shape("events", articulated=True, most=1, voices=1)
 
@@ -66,7 +66,7 @@ def test_the_likelihood_is_that_of_the_definition() -> None:
         pitch, length = (int(part[0, i]) for part in (events.pitches, events.lengths))
         assert before.lines[i].numpy().tolist() == lines
         c = context[i].numpy().astype(float)
-        expected = reference.next_note(pitch, length, c, lines, 15, weights)
+        expected = reference_music.next_note(pitch, length, c, lines, 15, weights)
         assert nats[place] == pytest.approx(expected, rel=1e-4)
         lines = [pitch, lines[0]] if pitch != REST else lines
     assert np.count_nonzero(nats) == len(events.places[0])

@@ -35,7 +35,7 @@ def test_a_run_ends_with_scores_baselines_and_commands() -> None:
         assert 0 <= scores["frame_accuracy"] <= 1
     assert result["export_difference"] < 1e-3
     assert f"apps.music.predict --run {run}" in answer.out
-    settings = json.loads((run / "music.json").read_text())
+    settings = json.loads((run / "schema.json").read_text())
     assert sum(settings.pop("keys")) == 2  # training pieces
     assert settings == {
         "resolution": 4,
@@ -149,7 +149,7 @@ def test_a_beam_composes_and_harmonises(tmp_path: Path) -> None:
 def test_four_parts_are_read_voice_by_voice_and_stay_four(tmp_path: Path) -> None:
     run, answer = part_run(4)
     assert "frames voice by voice" in answer.out
-    settings = json.loads((run / "music.json").read_text())
+    settings = json.loads((run / "schema.json").read_text())
     assert (settings["head"], settings["voices"]) == ("voices", 4)
     before = json.loads((run / "metrics.json").read_text())
     scored = command(EVALUATE, "--run", run, "--compose", 1, "--out", tmp_path / "scores.json")

@@ -134,7 +134,7 @@ def test_a_file_is_written_with_its_columns_and_the_answers_beside(
 ) -> None:
     texts = ["a, b", 'say "what"\nnow', "", "NA"]
     path = write_csv(tmp_path / "in.csv", texts, [1, 2, 3, 4], predictedly=["007", "1e5", "", "x"])
-    answer = predict(run, "--file", path, "--out", tmp_path / "out.csv")
+    answer = predict(run, "--data", path, "--out", tmp_path / "out.csv")
     assert answer.code == 0
     got = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
     given = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -143,6 +143,7 @@ def test_a_file_is_written_with_its_columns_and_the_answers_beside(
     p = got[["p_negative", "p_positive"]].astype(float)
     assert p.sum(axis=1).to_numpy() == pytest.approx(1)
     assert got["predicted"].tolist() == [c[2:] for c in p.idxmax(axis=1)]
+    # By the flag's other name.
     printed = pd.read_csv(io.StringIO(predict(run, "--file", path).out), keep_default_na=False)
     assert printed["predicted"].tolist() == got["predicted"].tolist()
 
@@ -169,9 +170,9 @@ def test_an_explanation_ends_with_the_answer(run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "stdin", "expected"),
     [
-        (["--file", "no.csv"], b"", "no.csv: no such file"),
-        (["--file", "no.csv", "a text"], b"", "found both"),
-        (["--out", "x.csv", "a text"], b"", "--out goes with --file"),
+        (["--data", "no.csv"], b"", "no.csv: no such file"),
+        (["--data", "no.csv", "a text"], b"", "found both"),
+        (["--out", "x.csv", "a text"], b"", "--out goes with --data"),
         (["--explain", "--png", "/nowhere/x.png", "a text"], b"", "/nowhere/x.png: no such folder"),
         ([], b"", "stdin: no lines"),
         ([], b"good\n\xff\n", "stdin: line 2: expected UTF-8"),

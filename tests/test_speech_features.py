@@ -25,7 +25,7 @@ from apps.speech.features import (
     statistics,
 )
 from apps.speech.utterances import RATE, Utterance, int16
-from tests import reference
+from tests import reference_speech
 
 
 def speech_like(seconds: float, seed: int) -> np.ndarray:
@@ -130,7 +130,9 @@ def test_active_frames_have_mean_0_and_deviation_1() -> None:
     log_mel, lengths = LogMel()(*batch(*WAVEFORMS))
     normal = normalise(log_mel, lengths).numpy()
     for row, waveform in enumerate(WAVEFORMS):
-        wanted = reference.active_normalised(log_mel[row, : frames_of(len(waveform))].numpy())
+        wanted = reference_speech.active_normalised(
+            log_mel[row, : frames_of(len(waveform))].numpy()
+        )
         assert_allclose(normal[row, : lengths[row]], np.clip(wanted, -LIMIT, LIMIT), atol=1e-3)
         assert not normal[row, lengths[row] :].any()
 
@@ -161,7 +163,7 @@ def test_a_stream_is_normalised_by_what_was_heard() -> None:
     normal, _ = normalise_causal(log_mel, lengths, MEAN, DEVIATION, start)
     for row in range(3):
         frames = log_mel[row, : lengths[row]].numpy()
-        wanted = reference.running_normalised(frames, MEAN, DEVIATION, PRIOR)
+        wanted = reference_speech.running_normalised(frames, MEAN, DEVIATION, PRIOR)
         found = normal[row, : lengths[row]]
         assert_allclose(found, np.clip(wanted, -LIMIT, LIMIT), atol=2e-3)
         assert not normal[row, lengths[row] :].numpy().any()
@@ -215,7 +217,7 @@ def test_training_statistics_are_those_of_active_frames() -> None:
     frames = []
     for utterance in utterances:
         log_mel = layer(*batch(utterance.waveform))[0][0].numpy()
-        frames.append(log_mel[reference.active(log_mel)])
+        frames.append(log_mel[reference_speech.active(log_mel)])
     every = np.concatenate(frames)
     assert_allclose(mean, every.mean(axis=0), atol=1e-3)
     assert_allclose(deviation, every.std(axis=0), atol=1e-3)

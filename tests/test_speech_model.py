@@ -17,7 +17,7 @@ from apps.speech.serving import Serving
 from common import export
 from common.cells import CELLS
 from common.errors import UserError
-from tests import reference
+from tests import reference_speech
 
 SYMBOLS = tuple(" abcde")
 SMALL = SpeechConfig(units=6, width=8, filters=3, attention=7, mels=20)
@@ -102,7 +102,7 @@ def test_the_row_convolution_is_its_equation() -> None:
     states = RANDOM.normal(size=(2, 9, 6)).astype(np.float32)
     found = made.look_ahead(tf.constant(states)).numpy()
     for row in range(2):
-        expected = reference.row_convolution(states[row], made.ahead.numpy())
+        expected = reference_speech.row_convolution(states[row], made.ahead.numpy())
         assert_allclose(found[row], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -141,7 +141,7 @@ def test_the_best_path_is_collapsed() -> None:
     lengths = [11, 6, 0]
     texts = decoding.best_path(tf.constant(logits), tf.sequence_mask(lengths, 11))
     for row, length in enumerate(lengths):
-        expected = reference.collapsed(tuple(logits[row, :length].argmax(axis=-1)))
+        expected = reference_speech.collapsed(tuple(logits[row, :length].argmax(axis=-1)))
         found = texts.ids[row, : texts.lengths[row]].numpy()
         assert tuple(found) == expected
         assert not texts.ids[row, len(expected) :].numpy().any()

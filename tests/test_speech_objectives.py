@@ -13,7 +13,7 @@ from apps.speech.attention import NEVER, START, AttentionDecoder, Heard, Memory
 from apps.speech.config import SpeechConfig
 from apps.speech.decoding import greedy
 from common.cells import CELLS
-from tests import reference
+from tests import reference_speech
 
 RANDOM = np.random.default_rng(0)
 LOGITS = RANDOM.normal(0, 2, (6, 5, 4)).astype(np.float32)
@@ -29,13 +29,13 @@ def test_a_text_is_as_likely_as_all_its_alignments_together(compiled: bool) -> N
     for row, (steps, length) in enumerate(zip(STEPS, LENGTHS, strict=True)):
         log_p = LOG_P[row, :steps].astype(np.float64)
         text = tuple(int(i) for i in IDS[row, :length])
-        ways = reference.alignments(log_p).get(text)
+        ways = reference_speech.alignments(log_p).get(text)
         if ways is None:  # [1, 1] in two steps: a blank must stand between
             assert (row, found[row]) == (5, NEVER)
             continue
         expected = np.logaddexp.reduce([score for _, score in ways])
         assert_allclose(found[row], expected, rtol=1e-5)
-        assert_allclose(reference.ctc(log_p, text), expected, rtol=1e-10)
+        assert_allclose(reference_speech.ctc(log_p, text), expected, rtol=1e-10)
 
 
 def test_texts_without_symbols_or_steps_are_answered() -> None:
@@ -76,7 +76,7 @@ def test_smoothed_targets_give_a_share_to_all_symbols() -> None:
     for row, length in enumerate(lengths):
         expected = 0.0
         for u in range(length):
-            log_p = np.log(reference.softmax(logits[row, u]))
+            log_p = np.log(reference_speech.softmax(logits[row, u]))
             target = np.full(5, epsilon / 4)
             target[0] = 0
             target[wanted[row, u]] += 1 - epsilon
@@ -107,7 +107,7 @@ def test_the_decoder_looks_by_its_equations() -> None:
     states, looked_at = memory(made)
     random = np.random.default_rng(3)
     before = random.normal(size=(2, 5)).astype(np.float32)
-    looked = reference.softmax(random.normal(size=(2, 9))).astype(np.float32)
+    looked = reference_speech.softmax(random.normal(size=(2, 9))).astype(np.float32)
     looked[1, 6:] = 0
     found = made.look(Heard([tf.constant(before)], tf.constant(looked)), looked_at).numpy()
     weights = {
@@ -120,7 +120,7 @@ def test_the_decoder_looks_by_its_equations() -> None:
         "g": made.location.bias.numpy(),
     }
     for row, length in enumerate((9, 6)):
-        alpha, _ = reference.attention(
+        alpha, _ = reference_speech.attention(
             before[row], looked[row, :length], states[row, :length], weights
         )
         assert_allclose(found[row, :length], alpha, rtol=1e-4)
@@ -201,7 +201,7 @@ def test_a_network_of_any_cell_learns_with_all_its_weights(cell: str, decoder: A
 
 def test_the_joint_loss_weighs_both_a_symbol() -> None:
     keras.utils.set_random_seed(0)
-    network = model.build(SpeechConfig(ctc_weight=0.3, smoothing=0.0, **PLAIN, **SMALL), 4)
+    network = model.build(SpeechConfig(ctc_weight=0.3, label_smoothing=0.0, **PLAIN, **SMALL), 4)
     sound, (ids, lengths) = inputs()
     losses, metrics = objectives.recognising(network, lambda: 0.0)(sound, (ids, lengths))
     encoded = network(sound)
@@ -216,7 +216,7 @@ def test_the_joint_loss_weighs_both_a_symbol() -> None:
 
 def test_a_causal_network_learns_beside_an_attention_decoder_that_does_not_answer() -> None:
     keras.utils.set_random_seed(0)
-    config = SpeechConfig(causal=True, ctc_weight=0.3, smoothing=0.0, **PLAIN, **SMALL)
+    config = SpeechConfig(causal=True, ctc_weight=0.3, label_smoothing=0.0, **PLAIN, **SMALL)
     network = model.build(config, 4)
     assert (network.by_ctc, network.by_attention) == (True, False)
     sound, (ids, lengths) = inputs()

@@ -14,7 +14,7 @@ from apps.speech.grammar import COMMANDS, DIGITS
 from apps.speech.language import BEGIN, END, UNKNOWN
 from apps.speech.scoring import Place, Scorer
 from common.errors import UserError
-from tests import reference
+from tests import reference_speech
 
 SYMBOLS = (" ", "a", "b")
 
@@ -22,12 +22,12 @@ SYMBOLS = (" ", "a", "b")
 def spoken(time: int, seed: int = 0, scale: float = 1.5) -> np.ndarray:
     """Log-probabilities ``[time, 4]`` of a network that is unsure."""
     logits = np.random.default_rng(seed).normal(0, scale, (time, 4))
-    return np.log(reference.softmax(logits))
+    return np.log(reference_speech.softmax(logits))
 
 
 def likely(log_p: np.ndarray) -> dict[tuple[int, ...], float]:
     """Every text and its log-probability."""
-    found = reference.alignments(log_p)
+    found = reference_speech.alignments(log_p)
     return {text: np.logaddexp.reduce([s for _, s in ways]) for text, ways in found.items()}
 
 
@@ -48,7 +48,7 @@ def test_a_wide_beam_finds_every_text_with_all_its_alignments(seed: int) -> None
 
 def test_the_likeliest_text_need_not_be_that_of_the_likeliest_alignment() -> None:
     log_p = np.log(np.array([[0.6, 0.4 - 2e-9, 1e-9, 1e-9]] * 2))
-    assert reference.collapsed(tuple(log_p.argmax(axis=1))) == ()
+    assert reference_speech.collapsed(tuple(log_p.argmax(axis=1))) == ()
     assert beam.prefix_search(log_p, 8, Scorer(SYMBOLS))[0].ids == (1,)
 
 
@@ -58,7 +58,7 @@ def test_a_narrow_beam_keeps_the_best() -> None:
     narrow = beam.prefix_search(log_p, 8, Scorer(SYMBOLS))
     assert len(narrow) <= 8
     assert narrow[0].log_p <= wide.log_p + 1e-9
-    assert reference.ctc(log_p, wide.ids) >= wide.log_p - 1e-9
+    assert reference_speech.ctc(log_p, wide.ids) >= wide.log_p - 1e-9
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -117,7 +117,7 @@ class Decoder:
         logits = random.normal(0, 1.5, self.symbols + 2)
         logits[0] = -1e9
         logits[-1] += len(before)  # texts come to an end
-        return np.log(reference.softmax(logits) + 1e-300)
+        return np.log(reference_speech.softmax(logits) + 1e-300)
 
     def step(self, last: np.ndarray, states: Any) -> tuple[np.ndarray, Any]:
         if states is None:
@@ -142,7 +142,7 @@ def test_a_label_search_finds_the_likeliest_text_of_both(weight: float) -> None:
     for text in texts:
         total = (1 - weight) * decoder.of_text(text)
         if weight:
-            total += weight * reference.ctc(log_p, text)
+            total += weight * reference_speech.ctc(log_p, text)
         expected[text] = total
     found = beam.label_search(
         decoder.step,

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from apps.speech.features import LogMel
 from apps.speech.utterances import RATE
 from apps.speech.warp import FORMANTS, Warp
-from tests import reference
+from tests import reference_speech
 
 MELS, LOW, HIGH = 40, 60.0, 7600.0
 RANDOM = np.random.default_rng(3)
@@ -37,7 +37,7 @@ def test_spectra_are_interpolated_as_the_equations_say(mels: int) -> None:
     a, b = RANDOM.uniform(-0.3, 0.3, 5), RANDOM.normal(0, 0.1, [5, len(FORMANTS)])
     expected, log_g = zip(
         *(
-            reference.stretched_spectrum(frames[n], a[n], b[n], FORMANTS, LOW, HIGH)
+            reference_speech.stretched_spectrum(frames[n], a[n], b[n], FORMANTS, LOW, HIGH)
             for n in range(5)
         ),
         strict=True,

@@ -9,11 +9,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from apps.speech import metrics, plots, predict, words
 from apps.speech.utterances import Utterance
 from apps.speech.words import Word
-from tests import reference
+from tests import reference_speech
 
 
 def spoken(time: int, seed: int) -> np.ndarray:
-    return np.log(reference.softmax(np.random.default_rng(seed).normal(0, 1.5, (time, 4))))
+    return np.log(reference_speech.softmax(np.random.default_rng(seed).normal(0, 1.5, (time, 4))))
 
 
 # Words
@@ -22,7 +22,7 @@ def spoken(time: int, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_alignment_is_the_likeliest_one(seed: int) -> None:
     log_p = spoken(6, seed)
-    for text, ways in reference.alignments(log_p).items():
+    for text, ways in reference_speech.alignments(log_p).items():
         if len(text) not in (1, 2, 3):
             continue
         best = max(ways, key=lambda way: way[1])[0]

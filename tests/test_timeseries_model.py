@@ -17,7 +17,7 @@ from apps.timeseries.config import LEVELS
 from apps.timeseries.head import outward, point, rising
 from apps.timeseries.panel import Panel, Series
 from apps.timeseries.serving import Correction, Ensemble
-from tests import reference
+from tests import reference_forecasts
 from tests.timeseries_networks import CUTS, FORCED, PANEL, SHAPE, forecaster, inputs, with_gaps
 
 NAN = np.float32(np.nan)
@@ -46,7 +46,10 @@ def test_the_objective_is_that_of_the_equations(kind: Any) -> None:
     said = {name: tf.constant(value, tf.float32) for name, value in said.items()}
     got, _ = objectives.forecasting(lambda *_, **__: said, kind)({}, tf.constant(truth))
     z = (truth - centre) / scale
-    want = [reference.forecast_loss(kind, LEVELS, *each) for each in zip(z, answers, strict=True)]
+    want = [
+        reference_forecasts.forecast_loss(kind, LEVELS, *each)
+        for each in zip(z, answers, strict=True)
+    ]
     assert_allclose(got, want, rtol=1e-5)
     assert want[0] == 0 < min(want[1:])
 
@@ -127,7 +130,7 @@ def test_gaps_are_filled_as_asked(how: Any, jit: bool) -> None:
     got = tf.function(framing.filled, jit_compile=jit)(tf.constant(values), how, start)
     clean = np.where(np.isfinite(values), values, NAN)
     for row, column in np.ndindex(6, 2):
-        want = reference.fill(clean[row, :, column], how, start[row, 0, column])
+        want = reference_forecasts.fill(clean[row, :, column], how, start[row, 0, column])
         assert_array_equal(got[row, :, column], want)
 
 
@@ -139,7 +142,9 @@ def test_each_window_has_a_centre_and_a_scale_of_its_own(centre: Any, scale: Any
     mean, deviation = np.float32([4, -1]), np.float32([2, 0.5])
     c, s = framing.normaliser(tf.constant(values), centre, scale, mean, deviation)
     for row, k in np.ndindex(5, 2):
-        want = reference.normaliser(values[row, :, k], centre, scale, mean[k], deviation[k])
+        want = reference_forecasts.normaliser(
+            values[row, :, k], centre, scale, mean[k], deviation[k]
+        )
         assert_allclose([c[row, 0, k], s[row, 0, k]], want, rtol=1e-5)
 
 

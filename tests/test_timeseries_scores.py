@@ -14,7 +14,7 @@ from scipy import stats
 from apps.timeseries import calibration, metrics, plots
 from apps.timeseries.config import LEVELS
 from apps.timeseries.panel import Cuts, Forecast, cut
-from tests import reference
+from tests import reference_forecasts
 from tests.timeseries_panels import HOUR, waves
 
 NORMAL = stats.norm.ppf(LEVELS)
@@ -50,7 +50,7 @@ def gaussian(count: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.n
 def test_every_score_is_the_one_by_hand() -> None:
     forecast, truth, scales = some_forecast()
     got = metrics.scores(forecast, truth, scales)
-    wanted = reference.forecast_scores(
+    wanted = reference_forecasts.forecast_scores(
         forecast.point, forecast.quantiles, truth, LEVELS, scales.seasonal, scales.deviation
     )
     assert got == pytest.approx(wanted)
@@ -123,7 +123,7 @@ def test_scales_see_what_is_before_and_know_what_is_missing() -> None:
     scale, deviation = metrics.seasonal_scale(panel, cuts, 24), metrics.deviation(panel, cuts)
     for number, series in enumerate(panel.series):
         for column in range(2):
-            wanted = reference.seasonal_difference(series.target[:150, column], 24)
+            wanted = reference_forecasts.seasonal_difference(series.target[:150, column], 24)
             assert scale[number, column] == pytest.approx(wanted, rel=1e-5)
     both = np.concatenate([series.target[:100] for series in panel.series])
     assert_allclose(deviation, np.nanstd(both.astype(np.float64), axis=0), rtol=1e-5)
@@ -353,5 +353,5 @@ def test_the_axis_of_time_has_a_unit_that_fits(
 def test_a_split_leaves_the_scale_the_training_and_validation_part() -> None:
     panel = waves(days=20, stations=1, targets=1)
     cuts = cut(panel, (0.7, 0.1, 0.2))
-    wanted = reference.seasonal_difference(panel.series[0].target[: 24 * 16, 0], 24)
+    wanted = reference_forecasts.seasonal_difference(panel.series[0].target[: 24 * 16, 0], 24)
     assert metrics.seasonal_scale(panel, cuts, 24)[0, 0] == pytest.approx(wanted, rel=1e-5)

@@ -1,19 +1,18 @@
 """A table of sales, and one small real training on it that several test files look at."""
 
-import functools
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from tests.commands import Answer, trained
+from tests.once import folder, shared
 
 TRAIN, PREDICT, EVALUATE = (f"apps.timeseries.{name}" for name in ("train", "predict", "evaluate"))
 HORIZON, HISTORY = 6, 24
 SMALL: list[object] = ["--units", 6, "--epochs", 2, "--members", 1, "--no-refit"]
 SMALL += ["--horizon", HORIZON, "--history", HISTORY, "--target", "sales"]
-_FOLDER = tempfile.TemporaryDirectory(prefix="timeseries-")
+_FOLDER = folder("timeseries")
 
 
 def sales(rows: int = 400) -> pd.DataFrame:
@@ -35,13 +34,13 @@ def train(data: Path, run_dir: Path, *words: object) -> Answer:
     return trained(TRAIN, data, run_dir, *SMALL, *words)
 
 
-@functools.cache
+@shared
 def small_data() -> Path:
-    return write(sales(), Path(_FOLDER.name) / "sales.csv")
+    return write(sales(), _FOLDER / "sales.csv")
 
 
-@functools.cache
+@shared
 def small_run() -> tuple[Path, Answer]:
     """The folder of a small real run, and what its training said."""
-    run = Path(_FOLDER.name) / "run"
+    run = _FOLDER / "run"
     return run, train(small_data(), run, "--future-covariates", "warmth")

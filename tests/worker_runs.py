@@ -101,6 +101,7 @@ def end(started: Sequence[Started], seconds: float = 280) -> list[Said]:
 
 
 def together(app: str, words: Sequence[object], logs: Path, workers: int = 2) -> list[Said]:
+    """``begin``, and ``end``."""
     return end(begin(app, words, logs, workers))
 
 

@@ -131,8 +131,9 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 def warped(
     values: np.ndarray, labels: np.ndarray, length: int, warp: float, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`length` frames at another pace, which changes smoothly on the way: values between
-    frames by linear interpolation, labels of the nearest frame."""
+    """`length` of the frames ``[time, channels]``, with their labels ``[time]``, at another pace,
+    which changes smoothly on the way: values between frames by linear interpolation, labels of the
+    nearest frame."""
     if not warp:
         return values[:length].astype(np.float64), labels[:length]
     knots = random.normal(0, warp, KNOTS) / np.sqrt(2) + random.normal(0, warp) / np.sqrt(2)

@@ -54,7 +54,8 @@ class Pieces:
         return stream(list(plan[start:]), make, signature, shares)
 
     def pieces(self, randoms: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-        """A piece drawn by each of `randoms`, side by side."""
+        """A piece drawn by each of `randoms`, side by side: ``[pieces, length, channels]``, and the
+        labels ``[pieces, length]``."""
         rows = np.concatenate([stream.values for stream in self.corpus.streams])
         moments = rows.mean(axis=0), rows.std(axis=0)
         vectors = triads(self.corpus.channels)

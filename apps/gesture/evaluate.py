@@ -53,7 +53,11 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
 
 
 def labelled(config: EvaluateConfig, trained: dict[str, Any], schema: dict[str, Any]) -> "Corpus":
-    """The streams to score: of what the run learned from the test subjects, else all."""
+    """The streams to score: of what the run learned from the test subjects, else all.
+
+    Raises:
+        UserError: if none of the run's test subjects is in the data.
+    """
     from apps.gesture import data
     from apps.gesture import schema as schemas
 

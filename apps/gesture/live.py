@@ -80,7 +80,12 @@ def rows_of(stdin: Any) -> Iterator[list[str]]:
 def frames_of(
     rows: Iterator[list[str]], schema: Mapping[str, Any], like: TableConfig
 ) -> Iterator[tuple[str | None, np.ndarray]]:
-    """Time cell, if there is such a column, and values ``[channels]`` of each row."""
+    """Time cell, if there is such a column, and values ``[channels]`` of each row.
+
+    Raises:
+        UserError: for an empty stream, other channels than the run's, and a row with too few cells
+            or with one that is no number.
+    """
     header = next(rows, None)
     if header is None:
         raise UserError("stdin: expected a header and rows, found nothing")
@@ -99,8 +104,8 @@ def frames_of(
 def clocked(
     frames: Iterator[tuple[str | None, np.ndarray]], rate: float
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """The same frames, all with a time. Times of their own are looked at a second at a time: they
-    must rise, at the run's rate, with no frame missing."""
+    """The same frames, ``[channels]`` each, all with a time. Times of their own are looked at a
+    second at a time: they must rise, at the run's rate, with no frame missing."""
     second = max(2, round(rate))
     recent: list[str] = []
     number = 0

@@ -56,7 +56,7 @@ def scores(
 def by_subject(
     streams: Sequence[Stream], labels: Sequence[np.ndarray], rate: float, lookahead: int = 0
 ) -> dict[str, Scores]:
-    """The same for each subject's streams."""
+    """The same for each subject's streams; `labels` ``[time]`` for each of `streams`."""
     found: dict[str, list[int]] = {}
     for number, stream in enumerate(streams):
         found.setdefault(stream.subject, []).append(number)
@@ -120,9 +120,9 @@ def edit_score(true: Sequence[tuple[int, int, int]], said: Sequence[tuple[int, i
 
 
 def onset_latencies(true: np.ndarray, said: np.ndarray, stable: int) -> np.ndarray:
-    """For each true segment the frames from its onset to the first from which on its label
-    was said for `stable` frames (or to the segment's end, where that is nearer); infinite
-    where it never was."""
+    """For each true segment the frames from its onset to the first from which on its label was said
+    for `stable` frames (or to the segment's end, where that is nearer), ``[segments]``; infinite
+    where it never was. Both labels are ``[time]``."""
     found = []
     for label, begin, end in segments(true):
         right = said[begin:end] == label

@@ -56,7 +56,7 @@ def bands(
 
 
 def band(axes: Axes, labels: np.ndarray, colours: Sequence[str], rate: float) -> None:
-    """A bar of one colour for each segment."""
+    """A bar of one colour for each segment of the labels ``[time]``."""
     for label, begin, end in segments(labels):
         colour = colours[label] if label >= 0 else "white"
         axes.axvspan(begin / rate, end / rate, color=colour, linewidth=0)

@@ -17,7 +17,12 @@ BATCH = 16  # streams side by side
 
 
 def run(config: PredictConfig) -> None:
-    """Labels --data into --out and --png; or stdin, change by change."""
+    """Labels --data into --out and --png; or stdin, change by change.
+
+    Raises:
+        UserError: for flags that can't be used together or with this run, and for data that it
+            can't label.
+    """
     from common import runs
 
     finished = runs.finished("gesture", config.run)
@@ -97,8 +102,8 @@ def ask(model: Any, streams: "Sequence[Stream]", *, progress: bool = False) -> "
 def written(
     corpus: "Corpus", probabilities: "Sequence[np.ndarray]", labels: "Sequence[np.ndarray]"
 ) -> "pd.DataFrame":
-    """A row for each frame; time in seconds, as the file has it (of timestamps, and where there
-    is none, from the stream's first frame)."""
+    """A row for each frame, of ``[time, classes]`` and ``[time]`` for each stream; time in seconds,
+    as the file has it (of timestamps, and where there is none, from the stream's first frame)."""
     import numpy as np
     import pandas as pd
 

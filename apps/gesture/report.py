@@ -66,7 +66,7 @@ def plan(config: GestureConfig, epochs: int, steps: int, rate: float, folder: Pa
 def check_export(path: Path, stream: Stream, expected: np.ndarray) -> float:
     """Asks the exported model for the beginning of one stream, beside a shorter one, in a
     process that knows only TensorFlow; returns the largest difference from the `expected`
-    probabilities of those frames, which the Keras model gave.
+    probabilities ``[frames, classes]`` of those frames, which the Keras model gave.
 
     Raises:
         RuntimeError: if they differ by more than rounding.

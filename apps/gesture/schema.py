@@ -36,7 +36,8 @@ class Schema:
 def make(
     config: GestureConfig, corpus: Corpus, parts: Mapping[str, Corpus], transitions: np.ndarray
 ) -> dict[str, Any]:
-    """For schema.json: channels, classes, rate, and how labels come out of probabilities."""
+    """For schema.json: channels, classes, rate, and how labels come out of probabilities, with the
+    `transitions` ``[classes, classes]`` of one frame to the next."""
     return {
         "channels": list(corpus.channels),
         "classes": list(corpus.classes),

@@ -38,7 +38,8 @@ def smoothed(
 
 
 def labels_of(probabilities: Sequence[np.ndarray], schema: Mapping[str, Any]) -> list[np.ndarray]:
-    """The labels of streams, smoothed as a run's schema says."""
+    """Labels ``[time]`` of streams, smoothed as a run's schema says, of ``[time, classes]``
+    each."""
     transitions = np.array(schema["transitions"])
     return [
         smoothed(p, schema["smoothing"], transitions, schema["shortest"]) for p in probabilities
@@ -46,7 +47,7 @@ def labels_of(probabilities: Sequence[np.ndarray], schema: Mapping[str, Any]) ->
 
 
 def segments(labels: np.ndarray) -> list[tuple[int, int, int]]:
-    """Stretches of one label: (label, first frame, first frame after it)."""
+    """Stretches of one label in ``[time]``: (label, first frame, first frame after it)."""
     if not len(labels):
         return []
     cuts = [0, *(np.flatnonzero(np.diff(labels)) + 1), len(labels)]
@@ -54,8 +55,9 @@ def segments(labels: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 def without_short(labels: np.ndarray, probabilities: np.ndarray, shortest: int) -> np.ndarray:
-    """Segments shorter than `shortest` frames go, the shortest first: each gets the label of
-    that neighbour which the probabilities over it speak for."""
+    """Labels ``[time]`` in which segments shorter than `shortest` frames are gone, the shortest
+    first: each gets the label of that neighbour which the probabilities ``[time, classes]`` over it
+    speak for."""
     labels = labels.copy()
     while len(found := segments(labels)) > 1:
         place = min(range(len(found)), key=lambda n: found[n][2] - found[n][1])
@@ -114,7 +116,8 @@ class Filter:
 
 
 def viterbi(probabilities: np.ndarray, transitions: np.ndarray) -> np.ndarray:
-    r"""The sequence with the greatest :math:`\prod_t p_t(y_t) A_{y_{t-1} y_t}` (Viterbi 1967):
+    r"""The sequence with the greatest :math:`\prod_t p_t(y_t) A_{y_{t-1} y_t}` (Viterbi 1967),
+    ``[time]``, of probabilities ``[time, classes]`` and transitions ``[classes, classes]``:
 
     .. math:: \delta_t(j) = \log p_t(j) + \max_i (\delta_{t-1}(i) + \log A_{ij}) .
     """

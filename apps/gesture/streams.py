@@ -92,8 +92,8 @@ def folds_of(corpus: Corpus) -> int:
 
 
 def joined(bouts: Sequence[Stream], fade: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values and labels of bouts one after the other. Each runs into the next over `fade`
-    frames, linearly; the label changes in the middle of them."""
+    """Values ``[time, channels]`` and labels ``[time]`` of bouts one after the other. Each runs
+    into the next over `fade` frames, linearly; the label changes in the middle of them."""
     values, labels = bouts[0].values.astype(np.float32), bouts[0].labels
     pieces, marks = [], []
     for bout in bouts[1:]:
@@ -211,7 +211,8 @@ def drawn(
 
 
 def filled(values: np.ndarray, labels: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Up to `length` frames: the last one is repeated, its label is -1."""
+    """Values ``[time, channels]`` and labels ``[time]`` up to `length` frames: the last one is
+    repeated, its label is -1."""
     missing = length - len(values)
     return (
         np.pad(values, [(0, missing), (0, 0)], mode="edge"),

@@ -192,7 +192,7 @@ def _given(part: pd.DataFrame, name: str, rows: np.ndarray, file: Path) -> list[
 
 
 def numbers(cells: Sequence[str], rows: np.ndarray, name: str, file: Path) -> np.ndarray:
-    """Cells of one channel as float32.
+    """Cells of one channel as float32, ``[frames]``; `rows` ``[frames]`` says where they stood.
 
     Raises:
         UserError: naming the row, for what is no finite number.
@@ -206,7 +206,7 @@ def numbers(cells: Sequence[str], rows: np.ndarray, name: str, file: Path) -> np
 
 
 def seconds(cells: Sequence[str], rows: np.ndarray, name: str, file: Path) -> np.ndarray:
-    """Times as seconds: numbers are seconds already; anything else is a timestamp.
+    """Times as seconds, ``[frames]``: numbers are seconds already; anything else is a timestamp.
 
     Raises:
         UserError: naming the row, for what is neither.
@@ -230,6 +230,8 @@ def rate_of(times: np.ndarray, rows: np.ndarray, file: Path, declared: float | N
     """Frames in a second.
 
     Args:
+        times: seconds, ``[frames]``.
+        rows: where they stood in the file, ``[frames]``.
         declared: what the user says it is; checked.
 
     Raises:

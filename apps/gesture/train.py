@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def run(config: GestureConfig) -> dict[str, Any]:
-    """A run of one fold, or of all; returns what it writes to metrics.json."""
+    """A run of one fold, or of all; returns what it writes to metrics.json.
+
+    Raises:
+        UserError: for data or a run to begin from that are not there, and for data that can't be
+            used.
+    """
     from common import runs
 
     run = runs.planned("gesture", config.run_dir, config.resume)

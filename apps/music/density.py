@@ -244,7 +244,7 @@ def nll(asked: Asked, past: Past, frames: tf.Tensor, training: Any = False) -> t
 
 
 def mean_logit(each: Sequence[tf.Tensor]) -> tf.Tensor:
-    r"""The logit of :math:`\frac{1}{M} \sum_m \sigma(\ell_m)`."""
+    r"""The logit of :math:`\frac{1}{M} \sum_m \sigma(\ell_m)`, of logits ``[...]`` of one shape."""
     stacked = tf.stack(each)
     yes, no = (tf.math.log_sigmoid(sign * stacked) for sign in (1.0, -1.0))
     return tf.reduce_logsumexp(yes, axis=0) - tf.reduce_logsumexp(no, axis=0)

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def run(config: EvaluateConfig) -> dict[str, Any]:
-    """Prints the scores, and writes them to --out."""
+    """Prints the scores, and writes them to --out.
+
+    Raises:
+        UserError: for data that the run can't score, and for --compose where there are no training
+            pieces.
+    """
     from common import runs
 
     finished = runs.to_evaluate("music", config.run, config.dataset, config.data, config.out)
@@ -94,7 +99,11 @@ def lay_beside(
 def labelled(
     config: EvaluateConfig, trained: dict[str, Any], settings: "Settings"
 ) -> tuple[str, "Corpus", tuple["Piece", ...]]:
-    """Where the pieces are from, the corpus, and those of it that are scored."""
+    """Where the pieces are from, the corpus, and those of it that are scored.
+
+    Raises:
+        UserError: for --part with a folder, and for data that can't be read.
+    """
     from apps.music import corpora, data
     from apps.music.pieces import Corpus
 

@@ -51,6 +51,7 @@ class Events(NamedTuple):
 
     @property
     def there(self) -> tf.Tensor:
+        """Where there is an event, ``[batch, events]`` bool."""
         return self.places >= 0
 
 
@@ -118,7 +119,7 @@ class Before(NamedTuple):
 
 
 def after(lines: tf.Tensor, pitch: tf.Tensor) -> tf.Tensor:
-    """``Before.lines`` once a pitch, or a rest, has followed."""
+    """``Before.lines`` ``[rows, EARLIER]`` once a pitch, or a rest, ``[rows]``, has followed."""
     sung = (pitch < KEYS)[..., tf.newaxis]
     return tf.where(sung, tf.concat([pitch[..., tf.newaxis], lines[..., :-1]], -1), lines)
 
@@ -226,7 +227,7 @@ class Melodist(keras.Model):
         return tf.concat([h, told], -1), new
 
     def first_states(self, batch: Any) -> list[list[tf.Tensor]]:
-        """The states before the first event."""
+        """The states before the first event, ``[batch, units]`` for each of each layer."""
         return [list(r.cell.get_initial_state(batch)) for r in self.recurrences]
 
     def pitch(self, context: tf.Tensor, before: Before, training: Any = False) -> tf.Tensor:

@@ -139,7 +139,7 @@ class Composer(keras.Model):
         return tf.concat([h, seen, told], -1), after
 
     def first_states(self, batch: Any) -> list[list[tf.Tensor]]:
-        """The states before the first frame."""
+        """The states before the first frame, ``[batch, units]`` for each of each layer."""
         return [list(r.cell.get_initial_state(batch)) for r in self.recurrences]
 
     def _told(self, clock: tf.Tensor, key: tf.Tensor) -> tf.Tensor:

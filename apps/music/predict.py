@@ -17,7 +17,12 @@ BARS = 16
 
 
 def run(config: PredictConfig) -> None:
-    """Writes the pieces to --out and beside it."""
+    """Writes the pieces to --out and beside it.
+
+    Raises:
+        UserError: for flags that can't be used together or with this run, and for a start, primer
+            or melody that can't be read.
+    """
     from common import runs
 
     finished = runs.finished("music", config.run)
@@ -147,7 +152,11 @@ def wanted(config: PredictConfig, settings: "Settings", first: "Piece") -> int:
 def compose(
     model: Any, config: PredictConfig, settings: "Settings", first: "Piece", key: int
 ) -> list[tuple["Piece", "np.ndarray"]]:
-    """Each piece, and the nats of each frame that was composed."""
+    """Each piece, and the nats ``[time]`` of each frame that was composed.
+
+    Raises:
+        UserError: if what is given is as long as the piece already.
+    """
     import numpy as np
     import tensorflow as tf
 

@@ -49,7 +49,8 @@ def metre(bar: int, resolution: int) -> tuple[int, int]:
 
 
 def sound(piece: Piece, resolution: int, articulated: bool, tempo: float) -> np.ndarray:
-    """Samples from -1 to 1, ``RATE`` a second: each note a sum of harmonics that fades slowly."""
+    """Samples ``[n]`` from -1 to 1, ``RATE`` a second: each note a sum of harmonics that fades
+    slowly."""
     frame = 60 / tempo / resolution
     total = int((len(piece) * frame + 0.5) * RATE)
     mixed = np.zeros(total)

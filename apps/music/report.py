@@ -54,7 +54,7 @@ def plan(config: MusicConfig, head: str, epochs: int, steps: int, folder: Path) 
 
 def check_export(path: Path, piece: Piece, settings: Settings, expected: np.ndarray) -> float:
     """Asks the exported model in a process that knows only TensorFlow; returns the largest
-    difference from the `expected` losses, in nats a frame.
+    difference from the `expected` losses ``[time]``, in nats a frame.
 
     Raises:
         RuntimeError: if they differ by more than rounding.

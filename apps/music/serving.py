@@ -89,7 +89,7 @@ class Together(abc.ABC):
         return {"roll": self.continued(start, steps, choice, Told(bar, offset, key, after))}
 
     def losses(self, batches: RollBatches) -> list[np.ndarray]:
-        """Negative log-likelihood in nats of each frame of each piece."""
+        """Negative log-likelihood in nats of each frame of each piece, ``[time]``."""
         return batches.each(self._scored)
 
     def guesses(self, batches: RollBatches) -> list[np.ndarray]:
@@ -106,7 +106,7 @@ class Together(abc.ABC):
         return {name: value[:, :time] for name, value in said.items()}
 
     def weigh(self, roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> Outputs:
-        """For other runtimes: ``nll`` of ``score``, of one piece."""
+        """For other runtimes: ``nll`` of ``score``, ``[1, time]``, of one piece."""
         with plain.recurrences(1):
             return {"nll": self.nats(roll, *told_of(roll, bar, offset, key))}
 
@@ -318,12 +318,14 @@ def sample(composer: Any, corpus: Corpus, steps: int) -> Piece:
 
 
 def at_least_one(roll: tf.Tensor) -> tf.Tensor:
-    """A roll of no frames gets one of silence: a recurrence needs something to run over."""
+    """A roll ``[batch, time, 88]`` of no frames gets one of silence: a recurrence needs something
+    to run over."""
     return tf.pad(roll, [[0, 0], [0, tf.maximum(1 - tf.shape(roll)[1], 0)], [0, 0]])
 
 
 def told_of(roll: tf.Tensor, bar: tf.Tensor, offset: tf.Tensor, key: tf.Tensor) -> tuple:
-    """Clock, key and mask of whole rolls whose end is not told."""
+    """Clock ``[batch, time, 3]``, key ``[batch]`` and mask ``[batch, time]`` of whole rolls whose
+    end is not told."""
     batch, time = tf.unstack(tf.shape(roll)[:2])
     clock = frame_clock(tf.range(time), bar, offset, tf.zeros([time], tf.int32))
     clock = tf.tile(clock[tf.newaxis], [batch, 1, 1])

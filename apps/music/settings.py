@@ -14,13 +14,16 @@ from common import runs
 from common.config import from_json
 from common.errors import UserError
 
+NAME = "schema.json"
+BEFORE = "music.json"
+"""What it was called; runs of that time stay of use."""
 FEW = 16
 """Frames that are composed as an example."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """``music.json`` of a run."""
+    """``schema.json`` of a run."""
 
     resolution: int
     """Frames in a quarter note."""
@@ -37,18 +40,22 @@ class Settings:
 
     @classmethod
     def of(cls, corpus: Corpus, shape: Shape) -> "Settings":
+        """Those of a run on a corpus, whose training keys are counted."""
         metres = any(piece.bar for piece in corpus.train)
         counted = tuple(keys.counts(corpus.train))
         grid = (corpus.resolution, corpus.articulated, metres)
         return cls(*grid, shape.head, shape.voices, counted)
 
     def write(self, run: runs.Run) -> None:
-        runs.write_json(run.path / "music.json", asdict(self))
+        """Into the run's folder."""
+        runs.write_json(run.path / NAME, asdict(self))
 
     @classmethod
     def read(cls, run: runs.Run) -> "Settings":
         """Raises UserError if the file is missing or of another form."""
-        path = run.path / "music.json"
+        path = run.path / NAME
+        if not path.exists() and (run.path / BEFORE).exists():
+            path = run.path / BEFORE
         found = from_json(cls, runs.read_json(path), str(path))
         if not (0 < found.resolution <= LONGEST_BAR and 0 < found.voices <= KEYS):
             raise UserError(f"{path}: expected a resolution and voices above 0, as a run has")
@@ -58,7 +65,7 @@ class Settings:
 
 
 def asked(piece: Piece, settings: Settings) -> dict[str, np.ndarray]:
-    """A piece as the inputs of ``score``."""
+    """A piece as the inputs of ``score``: ``roll`` ``[1, time, 88]`` and scalars."""
     roll = piece.frames if settings.articulated else piece.sounding
     told = (piece.bar, piece.offset) if settings.metres else (0, 0)
     return {
@@ -92,8 +99,8 @@ def draw(
 
 
 def examples(asked: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-    """A request to those signatures that need no state, from one to ``score``: a bar to compose,
-    and the beginning of a piece to be scored."""
+    """A request to those signatures that need no state, from one to ``score`` with a ``roll`` ``[1,
+    time, 88]``: a bar to compose, and the beginning of a piece to be scored."""
     how = draw(bar=int(asked["bar"]), offset=int(asked["offset"]))
     start = {"start": asked["roll"][:, :0], "steps": np.array(FEW, np.int32)}
     composed = start | {name: value.numpy() for name, value in how.items()}

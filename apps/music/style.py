@@ -30,9 +30,9 @@ def out_of_key(pieces: Sequence[Piece]) -> float:
 
 
 def distributions(pieces: Sequence[Piece], articulated: bool) -> dict[str, np.ndarray]:
-    """Shares, each summing to 1: ``note_length`` in frames (the last: so many or more),
-    ``pitch_class`` above the tonic, and ``interval`` of the highest line in
-    semitones (-12 to 12)."""
+    """Shares, each summing to 1: ``note_length`` ``[LONGEST_NOTE]`` in frames (the last: so many or
+    more), ``pitch_class`` ``[12]`` above the tonic, and ``interval`` ``[25]`` of the highest line
+    in semitones (-12 to 12)."""
     lengths = np.zeros(LONGEST_NOTE)
     classes = np.zeros(12)
     intervals = np.zeros(2 * WIDEST + 1)
@@ -153,7 +153,7 @@ def _tokens(piece: Piece) -> list[tuple]:
 
 
 def distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Total variation: half the sum of the differences of shares, 0 to 1."""
+    """Total variation of two ``[n]``: half the sum of the differences of shares, 0 to 1."""
     return float(np.abs(one - other).sum() / 2)
 
 
@@ -184,7 +184,7 @@ def compare(
 def tables(
     sources: Mapping[str, Sequence[Piece]], articulated: bool
 ) -> dict[str, dict[str, np.ndarray]]:
-    """``distributions`` of several sources, statistic -> source -> shares."""
+    """``distributions`` of several sources, statistic -> source -> shares ``[n]``."""
     found = {name: distributions(pieces, articulated) for name, pieces in sources.items()}
     first = next(iter(found.values()))
     return {each: {name: shares[each] for name, shares in found.items()} for each in first}

@@ -20,7 +20,11 @@ HEARD = 20
 
 
 def run(config: MusicConfig) -> dict[str, Any]:
-    """One training run; returns what it writes to metrics.json."""
+    """One training run; returns what it writes to metrics.json.
+
+    Raises:
+        UserError: for data that are not there, and for data that can't be used.
+    """
     from common import runs
 
     run = runs.planned("music", config.run_dir, config.resume)

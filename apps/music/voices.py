@@ -243,7 +243,7 @@ def _mean(members: list[Logits]) -> Logits:
 
 
 def frame(asked: Asked, past: Past, choice: Choice, given: tf.Tensor | None = None) -> tf.Tensor:
-    """One frame for each row, drawn voice by voice; as ``sampling.frame``."""
+    """One frame for each row, ``[rows, 88]``, drawn voice by voice; as ``sampling.frame``."""
     voices, rows = asked[0][0].voices, tf.shape(past.frames)[0]
     lines, held = tf.fill([rows, voices], -1), tf.zeros([rows, voices], tf.bool)
     drawn = tf.zeros([rows, KEYS], tf.int32)

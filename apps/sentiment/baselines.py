@@ -28,12 +28,15 @@ class LogCountRatios(TransformerMixin, BaseEstimator):
     {(\alpha + \sum_{i: y_i=0} f_i) / \lVert\cdot\rVert_1}`, with :math:`\alpha = 1`."""
 
     def fit(self, counts: Any, labels: np.ndarray) -> "LogCountRatios":
+        """Takes the ratios of two classes, 0 and 1, from counts ``[texts, terms]`` and labels
+        ``[texts]``."""
         positive = 1.0 + np.asarray(counts[labels == 1].sum(axis=0)).ravel()
         negative = 1.0 + np.asarray(counts[labels == 0].sum(axis=0)).ravel()
         self.ratios_ = np.log((positive / positive.sum()) / (negative / negative.sum()))
         return self
 
     def transform(self, counts: Any) -> Any:
+        """Counts ``[texts, terms]``, each term's times its ratio."""
         return counts @ sparse.diags(self.ratios_)
 
 

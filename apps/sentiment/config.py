@@ -83,18 +83,18 @@ PRESETS: dict[str, dict[str, object]] = {
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Label texts with a trained run: as arguments, from --file, or lines on stdin."""
+    """Label texts with a trained run: as arguments, from --data, or lines on stdin."""
 
     run: Path
     """Folder of a finished run."""
     texts: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Texts to label; in quotes."""
-    file: Path | None = None
+    data: Annotated[Path | None, tyro.conf.arg(aliases=["--file"])] = None
     """A .csv, .tsv or .jsonl file of texts."""
     text_column: str = "text"
-    """Column of --file that holds the texts."""
+    """Column of --data that holds the texts."""
     out: Path | None = None
-    """Where to write --file's rows with label and probabilities beside them (.csv)."""
+    """Where to write --data's rows with label and probabilities beside them (.csv)."""
     explain: bool = False
     """Show how the probability moves word by word: coloured text, and a PNG."""
     png: Path = Path("explain.png")

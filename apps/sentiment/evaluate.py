@@ -42,6 +42,9 @@ def labelled(
     """Where the data are from, the texts, and the names of their classes.
 
     Rows of --data whose column ``split`` says train or validation are left out.
+
+    Raises:
+        UserError: if no row of --data is for testing, and for data that can't be read.
     """
     from pathlib import Path
 
@@ -71,7 +74,7 @@ def labelled(
 
 
 def indices(names: list[str], classes: list[str], where: str) -> "np.ndarray":
-    """The labels as indices into the model's classes.
+    """The labels as indices into the model's classes, ``[texts]``.
 
     Raises:
         UserError: for a label that the model does not know, naming its row.

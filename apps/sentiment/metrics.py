@@ -42,7 +42,8 @@ def scores(probabilities: np.ndarray, labels: np.ndarray, resamples: int = 1000)
 def interval(
     measure: Callable[..., float], probabilities: np.ndarray, labels: np.ndarray, resamples: int
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap interval (Efron 1979) of a measure over examples."""
+    """95 % percentile bootstrap interval (Efron 1979) of a measure over examples: of probabilities
+    ``[examples, classes]`` and labels ``[examples]``, as all below."""
     rows = np.arange(len(labels))
 
     def of_rows(chosen: np.ndarray) -> float:
@@ -56,18 +57,21 @@ def interval(
 
 
 def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Share of examples whose likeliest class is their own, of ``[examples, classes]``."""
     return float((probabilities.argmax(axis=1) == labels).mean())
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -log p(true class), nats; probabilities below 1e-7 count as that."""
+    """Mean of -log p(true class), nats, of ``[examples, classes]``; probabilities below 1e-7 count
+    as that."""
     given = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(given, 1e-7)).mean())
 
 
 def roc_auc(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Chance that a positive example scores above a negative one, ties counting half (two
-    classes): the Mann-Whitney statistic, quick enough for a bootstrap; NaN for one class."""
+    """Chance that a positive example scores above a negative one, ties counting half, of
+    ``[examples, 2]``: the Mann-Whitney statistic, quick enough for a bootstrap; NaN for one
+    class."""
     positive = labels == 1
     pairs = positive.sum() * (~positive).sum()
     if not pairs:
@@ -78,6 +82,8 @@ def roc_auc(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def macro_f1(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the classes of F1 of the likeliest, of ``[examples, classes]``; 0 for a class that
+    is neither true nor predicted."""
     predicted = probabilities.argmax(axis=1)
     classes: Sequence[int] = range(probabilities.shape[1])
     return float(
@@ -86,8 +92,9 @@ def macro_f1(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error (Guo et al. 2017): over `bins` equal bins of confidence, the
-    mean distance between confidence and accuracy, weighted by the examples in a bin."""
+    """Expected calibration error (Guo et al. 2017) of ``[examples, classes]``: over `bins` equal
+    bins of confidence, the mean distance between confidence and accuracy, weighted by the examples
+    in a bin."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     which = np.minimum((confidence * bins).astype(int), bins - 1)

@@ -64,7 +64,7 @@ def cut(words: tf.RaggedTensor, longest: int) -> tf.RaggedTensor:
 def encode(
     vectorizer: keras.layers.TextVectorization, texts: Sequence[str], longest: int
 ) -> list[np.ndarray]:
-    """Texts as arrays of word numbers, each cut to `longest`."""
+    """Texts as arrays of word numbers, ``[words]`` int32, each cut to `longest`."""
     batches = [texts[i : i + 512] for i in range(0, len(texts), 512)]
     rows: list[np.ndarray] = []
     for batch in batches:
@@ -247,7 +247,8 @@ class Answers:
         }
 
     def examples(self, texts: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
-        """A request to each of them: of the first text, and of all by their numbers."""
+        """A request to each of them: ``text`` ``[1]``, the first, and of all ``words`` ``[texts,
+        longest]``, by their numbers."""
         numbers = encode(self.vectorizer, texts, self.longest)
         words = np.zeros([len(texts), max(map(len, numbers))], np.int32)
         for row, found in zip(words, numbers, strict=True):

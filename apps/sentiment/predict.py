@@ -18,7 +18,7 @@ BATCH = 64
 
 
 def run(config: PredictConfig) -> None:
-    """Answers for the texts of the command line, of --file, or of stdin."""
+    """Answers for the texts of the command line, of --data, or of stdin."""
     from common import runs
 
     finished = runs.finished("sentiment", config.run)
@@ -30,8 +30,8 @@ def run(config: PredictConfig) -> None:
     from apps.sentiment.texts import check_length, read_texts
     from common import export
 
-    if config.file is not None:
-        table, texts = read_texts(config.file, config.text_column)
+    if config.data is not None:
+        table, texts = read_texts(config.data, config.text_column)
     else:
         texts = list(config.texts) or list(stdin_lines())
         table = pd.DataFrame({"text": texts})
@@ -41,8 +41,8 @@ def run(config: PredictConfig) -> None:
     if config.explain:
         explain(model, texts, config.png)
         return
-    classes, probabilities = label(model, texts, progress=config.file is not None)
-    if config.file is not None:
+    classes, probabilities = label(model, texts, progress=config.data is not None)
+    if config.data is not None:
         write(scored(table, classes, probabilities), config.out)
         return
     for text, row in zip(texts, probabilities, strict=True):
@@ -52,17 +52,17 @@ def run(config: PredictConfig) -> None:
 
 def check(config: PredictConfig) -> None:
     """Raises UserError for flags that can't be used together, or name nothing."""
-    if config.file is not None and config.texts:
-        raise UserError("expected texts or --file, found both")
+    if config.data is not None and config.texts:
+        raise UserError("expected texts or --data, found both")
     for number, text in enumerate(config.texts, 1):
         try:
             text.encode()
         except UnicodeEncodeError:  # the shell gave bytes that Python could only smuggle in
             raise UserError(f"text {number}: expected UTF-8 text") from None
-    if config.file is not None and not config.file.is_file():
-        raise UserError(f"--file {config.file}: no such file")
-    if config.out is not None and config.file is None:
-        raise UserError("--out goes with --file")
+    if config.data is not None and not config.data.is_file():
+        raise UserError(f"--data {config.data}: no such file")
+    if config.out is not None and config.data is None:
+        raise UserError("--out goes with --data")
     if config.out is not None and config.explain:
         raise UserError("--out goes without --explain, which writes --png")
     if config.out is not None and not config.out.absolute().parent.is_dir():
@@ -78,7 +78,7 @@ def stdin_lines() -> Iterator[str]:
         UserError: at a terminal, where nothing is piped in; for bytes that are not UTF-8.
     """
     if sys.stdin is None or sys.stdin.isatty():
-        raise UserError("no text: expected texts in quotes, --file, or lines on stdin")
+        raise UserError("no text: expected texts in quotes, --data, or lines on stdin")
     count = 0
     for _, line in files.decoded(sys.stdin.buffer, "stdin"):
         count += 1
@@ -113,7 +113,8 @@ def label(
 def scored(
     table: "pd.DataFrame", classes: Sequence[str], probabilities: "np.ndarray"
 ) -> "pd.DataFrame":
-    """The user's table with the predicted label and each class's probability beside it."""
+    """The user's table with the predicted label and each class's probability beside it, of ``[rows,
+    classes]``."""
     answer = table.copy()
     answer["predicted"] = [classes[i] for i in probabilities.argmax(axis=1)]
     for index, name in enumerate(classes):
@@ -162,7 +163,8 @@ def explain(model: Any, texts: Sequence[str], png: Path) -> None:
 def print_trajectory(
     console: Any, tokens: Sequence[str], probabilities: "np.ndarray", classes: Sequence[str]
 ) -> None:
-    """One text: of two classes red to green, the second one's; else the final answer's."""
+    """One text, probabilities ``[words, classes]``: of two classes red to green, the second one's;
+    else the final answer's."""
     from rich.text import Text
 
     best = int(probabilities[-1].argmax())

@@ -150,7 +150,8 @@ def nats_a_word(language: LanguageModel) -> Any:
 
 
 def windows_of(texts: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """Texts in pieces of at most WINDOW words; a piece of one word says nothing."""
+    """Texts, ``[words]`` each, in pieces of at most WINDOW words; a piece of one word says
+    nothing."""
     for text in texts:
         for begin in range(0, len(text), WINDOW):
             piece = text[begin : begin + WINDOW]

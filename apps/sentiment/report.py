@@ -68,7 +68,8 @@ def vocabulary_of(run: Path) -> list[str]:
 
 
 def worst(splits: Splits, probabilities: np.ndarray, count: int = 10) -> str:
-    """The validation texts that the model is most sure and most wrong about, as Markdown."""
+    """The validation texts that the model is most sure and most wrong about, as Markdown, of
+    probabilities ``[texts, classes]``."""
     labels = splits.validation.labels
     given = probabilities[np.arange(len(labels)), labels]
     rows = ["| true | predicted | probability | text |", "|---|---|---|---|"]
@@ -85,7 +86,7 @@ def worst(splits: Splits, probabilities: np.ndarray, count: int = 10) -> str:
 
 def check_export(path: Path, texts: list[str], probabilities: np.ndarray) -> float:
     """Asks the exported model in a process that knows only TensorFlow; returns the largest
-    difference from the probabilities that the Keras model gave.
+    difference from the probabilities ``[texts, classes]`` that the Keras model gave.
 
     Raises:
         RuntimeError: if they differ by more than rounding, or an empty text gets no answer.

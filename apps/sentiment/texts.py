@@ -26,6 +26,7 @@ class Labelled:
         return len(self.texts)
 
     def rows(self, chosen: np.ndarray) -> "Labelled":
+        """Those at the places ``[n]``, in their order."""
         return Labelled([self.texts[i] for i in chosen], self.labels[chosen])
 
 
@@ -45,7 +46,11 @@ NO_PARTS = {"train": NOTHING, "validation": NOTHING, "test": NOTHING}
 
 
 def complete(splits: Splits, where: str) -> Splits:
-    """Cuts a tenth of the training part for each of validation and test that is empty."""
+    """Cuts a tenth of the training part for each of validation and test that is empty.
+
+    Raises:
+        UserError: if a class is too rare to stand in all three parts.
+    """
     tenths = 10  # of the whole, that are left for training
     for name in ("test", "validation"):
         if not len(getattr(splits, name)):
@@ -179,7 +184,7 @@ def sorted_classes(names: list[str]) -> tuple[str, ...]:
 
 
 def split_parts(path: Path, cells: list[str]) -> np.ndarray:
-    """The part that each row of a column ``split`` names: train, validation or test.
+    """The part that each row of a column ``split`` names, ``[rows]``: train, validation or test.
 
     Raises:
         UserError: for a cell that names none, with its row.

@@ -21,7 +21,12 @@ VECTOR_SCALE = 0.3  # deviation of the entries of word vectors made from counts
 
 
 def run(config: SentimentConfig) -> dict[str, Any]:
-    """One training run; returns what it writes to metrics.json."""
+    """One training run; returns what it writes to metrics.json.
+
+    Raises:
+        UserError: for data or a run to begin from that are not there, and for data that can't be
+            used.
+    """
     from common import runs
 
     run = runs.planned("sentiment", config.run_dir, config.resume)

@@ -69,10 +69,12 @@ class Alphabet:
         return "".join(self.symbols[i - 1] for i in ids if 1 <= i <= len(self)).strip()
 
     def to_json(self) -> dict[str, Any]:
+        """What ``from_json`` makes the same alphabet of."""
         return {"symbols": list(self.symbols), "merges": self.merges, "words": self.words}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Alphabet":
+        """The alphabet that ``to_json`` wrote."""
         return cls(tuple(value["symbols"]), value["merges"], value.get("words", False))
 
     @functools.cached_property

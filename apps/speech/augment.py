@@ -45,12 +45,12 @@ def augmented(waveform: np.ndarray, how: AugmentConfig, random: np.random.Genera
 
 
 def at_speed(waveform: np.ndarray, speed: float) -> np.ndarray:
-    """Played `speed` times as fast, with its pitch."""
+    """``[n]`` played `speed` times as fast, with its pitch."""
     return soxr.resample(waveform.astype(np.float32), speed * RATE, RATE, quality="LQ")
 
 
 def in_room(waveform: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Through a random room: the direct sound, and an echo of noise that dies away."""
+    """``[n]`` through a random room: the direct sound, and an echo of noise that dies away."""
     length = random.uniform(*ROOM)
     time = np.arange(int(length * RATE), dtype=np.float32) / RATE
     echo = random.standard_normal(len(time), np.float32) * np.exp(-6.9 * time / length)
@@ -61,7 +61,7 @@ def in_room(waveform: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def equalised(waveform: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Through a random filter: some dB more or less at places spread over the octaves."""
+    """``[n]`` through a random filter: some dB more or less at places spread over the octaves."""
     places = np.array([0, 100, 250, 500, 1000, 2000, 4000, RATE / 2])
     gains = np.clip(random.normal(0, 4, len(places)), -10, 10)
     taps = signal.firwin2(257, places, 10 ** (gains / 20), fs=RATE)
@@ -85,7 +85,7 @@ _EXPANDED = (np.expm1(np.arange(128) / 127 * np.log1p(MU)) / MU).astype(np.float
 
 
 def telephoned(waveform: np.ndarray) -> np.ndarray:
-    """Through a telephone: its band, and eight bits by the mu-law."""
+    """``[n]`` through a telephone: its band, and eight bits by the mu-law."""
     narrow = np.clip(signal.sosfilt(_BAND, waveform), -1, 1)
     pressed = np.log1p(np.float32(MU) * np.abs(narrow)) * np.float32(127 / np.log1p(MU))
     return np.copysign(_EXPANDED[np.rint(pressed).astype(np.int64)], narrow)

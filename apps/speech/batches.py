@@ -68,7 +68,7 @@ class SpeechBatches:
         return stream(plan[start:], make, _signature(), shares)
 
     def plan(self, epoch: int) -> list[np.ndarray]:
-        """For each batch of `epoch` the places of its utterances."""
+        """For each batch of `epoch` the places of its utterances, ``[rows]``."""
         joined = np.arange(len(self.utterances))
         if epoch < self.short_first:
             share = (epoch + 1) / (self.short_first + 1)
@@ -110,7 +110,7 @@ class SpeechBatches:
 
 
 def followed_by_silence(waveform: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """With ``TAIL`` seconds of zeros after it."""
+    """``[n]`` with ``TAIL`` seconds of zeros after it."""
     return np.pad(waveform, (0, int(random.uniform(*TAIL) * RATE)))
 
 

@@ -158,7 +158,7 @@ def picture(run: Run, utterances: Sequence[Utterance]) -> Figure:
 
 
 def draw(transcriber: Transcriber, waveform: np.ndarray, title: str) -> Figure:
-    """A recording, and what the network heard in it."""
+    """A recording, ``[n]`` from -1 to 1, and what the network heard in it."""
     transcript = transcriber.transcribe([waveform])[0]
     heard = transcriber.listen(waveform, transcript)
     return plots.heard(

@@ -138,7 +138,7 @@ class SpeechConfig(TrainConfig, DataConfig, AugmentConfig):
     sampling: float = 0.2
     """Scheduled sampling: how often, at the end of training, the attention decoder is given its
     own last symbol instead of the true one. It rises from 0."""
-    smoothing: float = 0.1
+    label_smoothing: float = 0.1
     """Share of the attention decoder's targets that is spread evenly over all symbols."""
     short_first: int | None = None
     """Epochs over which longer and longer utterances join in. 0: all of them from the start.
@@ -151,7 +151,7 @@ class SpeechConfig(TrainConfig, DataConfig, AugmentConfig):
         super().__post_init__()
         for name in ("hop", "mels", "filters", "width", "attention", "order", "longest", "pace"):
             self.require(name, getattr(self, name) > 0, "above 0")
-        for name in ("dropout", "sampling", "smoothing"):
+        for name in ("dropout", "sampling", "label_smoothing"):
             self.require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("reverberation", "equalisation", "noise", "telephone", "ctc_weight"):
             self.require(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")

@@ -53,6 +53,7 @@ class Sound(tfds.features.Audio):
     without it every negative sample takes ten bytes."""
 
     def encode_example(self, example_data: np.ndarray) -> Any:
+        """``[n]`` int16, as it is."""
         return tfds.features.Tensor.encode_example(self, example_data)
 
 
@@ -216,6 +217,7 @@ def _check_generator(builder: Any) -> None:
 
 
 def say_if_flite_came(builder: Any) -> None:
+    """Says so, if the dataset lacks the voices of a flite that was installed since."""
     if not builder.info.metadata.get("flite") and ctypes.util.find_library("flite"):
         print(
             f"{builder.data_dir}: made before flite was installed; remove the folder to have its "

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 
 def run(config: EvaluateConfig) -> dict[str, Any]:
-    """Prints the scores, and writes them to --out."""
+    """Prints the scores, and writes them to --out.
+
+    Raises:
+        UserError: for a picture's folder that is not there, and for data or a run that can't be
+            scored.
+    """
     from common import runs
 
     finished = runs.to_evaluate("speech", config.run, config.dataset, config.data, config.out)

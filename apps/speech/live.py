@@ -92,6 +92,7 @@ class Line:
 
     @property
     def text(self) -> str:
+        """Without the spaces around it."""
         return self.raw.strip()
 
     def begin(self) -> None:
@@ -100,7 +101,7 @@ class Line:
         self.raw, self.heard, self.last = "", [], int(path[-1]) if len(path) else self.last
 
     def path(self) -> np.ndarray:
-        """The likeliest symbol at each step of the line."""
+        """The likeliest symbol at each step of the line, ``[steps]``."""
         return np.concatenate([log_p.argmax(axis=1) for log_p in self.heard])
 
     def take(self, new: str, log_p: np.ndarray) -> bool:
@@ -152,7 +153,11 @@ class Stream:
 
 
 def sound_of(stdin: Any) -> Iterator[np.ndarray]:
-    """Samples ``[n]`` from -1 to 1, one or more, as soon as they are there."""
+    """Samples ``[n]`` from -1 to 1, one or more, as soon as they are there.
+
+    Raises:
+        UserError: if stdin is a terminal, or brings a sound file or half a sample.
+    """
     if stdin is None or stdin.isatty():
         raise UserError(
             "--live: expected raw sound on stdin, as in "

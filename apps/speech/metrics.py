@@ -43,7 +43,8 @@ def scores(utterances: Sequence[Utterance], texts: Sequence[str], resamples: int
 
 
 def counts(said: Sequence[str], texts: Sequence[str], unit: str) -> dict[str, np.ndarray]:
-    """Errors of each utterance by kind, all ``errors`` of it, and how many units were ``said``."""
+    """Errors of each utterance by kind, all ``errors`` of it, and how many units were ``said``;
+    ``[utterances]`` each."""
     if unit == "words":
         alignments: Any = jiwer.process_words(list(said), list(texts)).alignments
     else:
@@ -62,8 +63,8 @@ def counts(said: Sequence[str], texts: Sequence[str], unit: str) -> dict[str, np
 
 
 def groups_of(utterances: Sequence[Utterance]) -> np.ndarray:
-    """What the bootstrap draws: a number for each speaker, where there are enough of them, else
-    for each utterance."""
+    """What the bootstrap draws, ``[utterances]``: a number for each speaker, where there are enough
+    of them, else for each utterance."""
     speakers = sorted({u.speaker for u in utterances})
     if len(speakers) < SPEAKERS:
         return np.arange(len(utterances))
@@ -74,7 +75,8 @@ def groups_of(utterances: Sequence[Utterance]) -> np.ndarray:
 def ratio(
     name: str, errors: np.ndarray, said: np.ndarray, groups: np.ndarray, resamples: int
 ) -> Scores:
-    """Errors divided by what was said, and its 95 % bootstrap interval (Efron 1979) over groups."""
+    """Errors divided by what was said, ``[utterances]`` both, and its 95 % bootstrap interval
+    (Efron 1979) over groups."""
     above, below = (np.bincount(groups, x) for x in (errors, said))
     value = float(above.sum() / max(1, below.sum()))
     found = {name: value, f"{name}_low": value, f"{name}_high": value}

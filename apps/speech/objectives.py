@@ -49,7 +49,7 @@ def recognising(network: Recogniser, done: Callable[[], Any]) -> Objective:
             given, wanted = before_and_after(ids, lengths, network.decoder.end)
             own = network.decoder.own_turns(tf.shape(given), settings.sampling * done())
             logits, _ = network.decoder(network.memory(encoded), given, own, training=True)
-            metrics["attention"] = smoothed(logits, wanted, lengths + 1, settings.smoothing)
+            metrics["attention"] = smoothed(logits, wanted, lengths + 1, settings.label_smoothing)
         if len(metrics) == 2:
             weight = settings.ctc_weight
             loss = weight * metrics["ctc"] + (1 - weight) * metrics["attention"]

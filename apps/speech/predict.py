@@ -17,7 +17,12 @@ PAUSE, LONGEST = 0.8, 42  # seconds between two subtitles, characters in one
 
 
 def run(config: PredictConfig) -> None:
-    """Prints the text of each file, or what comes in on stdin."""
+    """Prints the text of each file, or what comes in on stdin.
+
+    Raises:
+        UserError: for flags that can't be used together or with this run, and for files that can't
+            be read.
+    """
     from common import runs
 
     finished = runs.finished("speech", config.run)

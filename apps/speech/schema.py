@@ -37,10 +37,12 @@ class Schema:
 
     @property
     def samples_a_step(self) -> int:
+        """At 16 kHz."""
         return round(self.seconds_a_step * RATE)
 
     @property
     def by_attention(self) -> bool:
+        """Whether an attention decoder has a say in the text."""
         return self.decoder != "ctc"
 
     def scorer(self, search: SearchConfig) -> Scorer:

@@ -78,6 +78,7 @@ class Scorer:
         return self.language.follow(history, word), score
 
     def may_end(self, place: Place) -> bool:
+        """Whether a text may end here: a word of the lexicon is complete, if there is a lexicon."""
         return self.lexicon is None or self.lexicon.may_end(place.state)
 
     def end(self, place: Place) -> float | None:

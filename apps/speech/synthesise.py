@@ -176,6 +176,7 @@ class Person:
 
     @property
     def label(self) -> str:
+        """The voice's name, with the engine that is not espeak."""
         engine = self.voice.engine
         return self.voice.name if engine == "espeak" else f"{engine}-{self.voice.name}"
 
@@ -218,7 +219,8 @@ class Cast:
     def said(
         self, text: str, split: str, slow: float, random: np.random.Generator
     ) -> tuple[Person, np.ndarray]:
-        """Somebody, and how they say it (``spoken``); somebody else, where that takes too long."""
+        """Somebody, and how they say it, ``[n]`` (``spoken``); somebody else, where that takes too
+        long."""
         for _ in range(ATTEMPTS):
             person = self.drawn(split, random)
             samples = spoken(text, person, slow, random)

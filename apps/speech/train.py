@@ -12,7 +12,12 @@ from common.errors import UserError
 
 
 def run(config: SpeechConfig) -> dict[str, Any]:
-    """One training run; returns what it writes to metrics.json."""
+    """One training run; returns what it writes to metrics.json.
+
+    Raises:
+        UserError: for data or a run to begin from that are not there, and for data that can't be
+            used.
+    """
     from common import runs
 
     run = runs.planned("speech", config.run_dir, config.resume)

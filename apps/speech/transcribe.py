@@ -112,7 +112,7 @@ class Transcriber:
         return Transcript(self.schema.alphabet.decode(texts[0].ids), share, texts[0].ids)
 
     def listen(self, waveform: np.ndarray, transcript: Transcript) -> Heard:
-        """When each word of a transcript was said, and what the network went by."""
+        """When each word of a transcript of ``[n]`` was said, and what the network went by."""
         schema, ids = self.schema, transcript.ids
         heard = self._hear(waveform)
         time = int(heard["steps"][0])

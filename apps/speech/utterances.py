@@ -28,6 +28,7 @@ class Utterance:
 
     @property
     def seconds(self) -> float:
+        """How long it takes."""
         return len(self.samples) / RATE
 
     @property
@@ -55,7 +56,7 @@ class Corpus:
 
 
 def int16(waveform: np.ndarray) -> np.ndarray:
-    """A float waveform in -1 to 1 as int16, clipped where it is louder."""
+    """A float waveform ``[n]`` in -1 to 1 as int16, clipped where it is louder."""
     return np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
 
 

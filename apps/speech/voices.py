@@ -88,9 +88,15 @@ class Espeak:
         return [name for name in names if not _NOT_HUMAN.search(name)]
 
     def voice(self, variant: str, accent: str) -> "EspeakVoice":
+        """One of ``variants``, with an accent."""
         return EspeakVoice(self, variant, accent)
 
     def say(self, voice: str, text: str, parameters: Mapping[int, int], seed: int) -> np.ndarray:
+        """``[n]`` int16, ``rate`` a second; a seed gives the same each time.
+
+        Raises:
+            UserError: if there is no such voice.
+        """
         self._heard.clear()
         if self.library.espeak_SetVoiceByName(voice.encode()):
             raise UserError(f"espeak-ng has no voice {voice}")
@@ -114,6 +120,7 @@ class EspeakVoice:
         self.name, self.accent, self.rate = variant, accent, library.rate
 
     def say(self, text: str, manner: Manner, seed: int) -> np.ndarray:
+        """``[n]`` int16, ``rate`` a second; a seed gives the same each time."""
         parameters = {
             _SPEED: round(160 * manner.pace),  # words a minute
             _PITCH: round(50 + 30 * manner.pitch),
@@ -160,6 +167,7 @@ class Flite:
         self._features = ctypes.cast(self._voice, ctypes.POINTER(_Speaker)).contents.features
 
     def say(self, text: str, manner: Manner, seed: int) -> np.ndarray:
+        """``[n]`` int16, ``rate`` a second; a seed gives the same each time."""
         settings = {
             b"duration_stretch": 1 / manner.pace,
             b"int_f0_target_mean": (170.0 if self.name == "slt" else 105.0) * 1.2**manner.pitch,

@@ -138,9 +138,10 @@ def words_of(
 
 
 def sounding(spikes: np.ndarray, loud: np.ndarray, late: int = 0) -> list[tuple[int, int]]:
-    """Begin and end (the step after the last) of each word's sound: all that is audible between the
-    quietest steps before and after its spikes; where nothing is, the spikes themselves. Where
-    spikes come up to so many steps `late`, a word ends at the quietest step before its last."""
+    """Begin and end (the step after the last) of each word's sound, of spikes ``[words, 2]`` and
+    loudness ``[steps]``: all that is audible between the quietest steps before and after its
+    spikes; where nothing is, the spikes themselves. Where spikes come up to so many steps `late`, a
+    word ends at the quietest step before its last."""
     if not len(spikes):
         return []
     audible = loud > loud.max() - SILENT

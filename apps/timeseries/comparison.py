@@ -47,7 +47,12 @@ def pictures(
     scales: metrics.Scales,
     shape: Shape,
 ) -> dict[str, Figure]:
-    """``forecasts`` of the first of them; ``error_by_step`` and ``reliability`` of all."""
+    """``forecasts`` of the first of them; ``error_by_step`` and ``reliability`` of all.
+
+    Args:
+        origins: ``[windows, 2]``.
+        truth: ``[windows, horizon, targets]``.
+    """
     first = next(iter(forecasts.values()))
     steps = {k: metrics.by_step(v, truth, scales)["mase"] for k, v in forecasts.items()}
     observed = {k: metrics.reliability(v, truth) for k, v in forecasts.items()}

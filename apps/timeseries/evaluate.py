@@ -19,7 +19,11 @@ POINT = ("mae", "mse", "rmse", "mase", "smape", "scaled_mse", "scaled_mae", *RAT
 
 
 def run(config: EvaluateConfig) -> dict[str, Any]:
-    """Prints the scores, and writes them to --out."""
+    """Prints the scores, and writes them to --out.
+
+    Raises:
+        UserError: for data that the run can't forecast, and where no window is long enough.
+    """
     from common import runs
 
     finished = runs.to_evaluate("timeseries", config.run, config.dataset, config.data, config.out)

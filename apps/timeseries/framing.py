@@ -26,7 +26,7 @@ def specification(
 
 
 def observed(values: tf.Tensor) -> tf.Tensor:
-    """Where there is a number, as 1 and 0 in the type of the values."""
+    """Where there is a number, as 1 and 0 in the type of the values, ``[...]`` as they are."""
     return tf.cast(tf.math.is_finite(values), values.dtype)
 
 

@@ -100,7 +100,7 @@ class Forecaster(keras.Model):
         ]
 
     def measure(self, statistics: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
-        """Takes means and deviations of the training part, by name of input."""
+        """Takes means and deviations ``[columns]`` of the training part, by name of input."""
         for name, values in statistics.items():
             for variable, value in zip(self.statistics[name], values, strict=True):
                 variable.assign(value)

@@ -45,6 +45,7 @@ class Series:
 
     @property
     def times(self) -> pd.DatetimeIndex:
+        """``seconds`` as pandas has them."""
         return pd.DatetimeIndex(self.seconds.astype("datetime64[s]"))
 
 
@@ -179,5 +180,6 @@ class Forecast:
 
     @classmethod
     def certain(cls, point: np.ndarray) -> "Forecast":
-        """A point that claims to be all quantiles at once: for its point scores only."""
+        """A point ``[windows, horizon, targets]`` that claims to be all quantiles at once: for its
+        point scores only."""
         return cls(point, np.repeat(point[..., np.newaxis], len(LEVELS), axis=-1))

@@ -18,7 +18,11 @@ BATCH = 256
 
 
 def run(config: PredictConfig) -> None:
-    """Writes the forecast to --out and draws it to --png."""
+    """Writes the forecast to --out and draws it to --png.
+
+    Raises:
+        UserError: for places that can't be written to, and for a table that can't be forecast.
+    """
     from common import runs
 
     finished = runs.finished("timeseries", config.run)
@@ -76,7 +80,7 @@ def ask(
 
 
 def written(panel: "Panel", origins: "np.ndarray", forecast: "Forecast") -> "pd.DataFrame":
-    """A row for each series, target and step of the horizon."""
+    """A row for each series, target and step of the horizon; origins ``[windows, 2]``."""
     import pandas as pd
 
     from apps.timeseries.config import LEVELS

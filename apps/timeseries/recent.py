@@ -44,7 +44,7 @@ def ready(panel: Panel, schema: Schema) -> tuple[Panel, np.ndarray]:
 
 
 def history_of(panel: Panel, origins: np.ndarray) -> Panel:
-    """What of `panel` stands before the origins."""
+    """What of `panel` stands before the origins ``[windows, 2]``."""
     kept = []
     for number, row in origins:
         one = panel.series[number]

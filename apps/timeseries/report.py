@@ -29,7 +29,7 @@ SHOWN = ("mae", "rmse", "mase", "smape", "crps", "coverage_80", "width_80", "cov
 
 
 def begin(panel: Panel, shape: Shape, windows: Mapping[str, np.ndarray]) -> None:
-    """Says how the table will be looked at."""
+    """Says how the table will be looked at; `windows` by part, ``[windows, 2]``."""
     roles = panel.roles
     print(f"forecast {', '.join(roles.targets)}: {shape.horizon} rows from {shape.history}", end="")
     for names, what in ((roles.past, "past"), (roles.future, "future")):
@@ -39,7 +39,7 @@ def begin(panel: Panel, shape: Shape, windows: Mapping[str, np.ndarray]) -> None
 
 
 def fewer(part: str, windows: np.ndarray, kept: np.ndarray) -> None:
-    """Says how many windows of a large table's part are scored."""
+    """Says how many windows ``[windows, 2]`` of a large table's part are scored."""
     if len(kept) < len(windows):
         print(f"of {len(windows):,} windows of the {part} part {len(kept):,} are scored")
 
@@ -58,7 +58,8 @@ def plan(config: TimeSeriesConfig, shape: Shape, epochs: int, steps: int, folder
 
 def check_export(path: Path, given: Mapping[str, np.ndarray], expected: np.ndarray) -> float:
     """Asks the exported model in a process that knows only TensorFlow; returns the largest
-    difference from the `expected` quantiles, in units of their spread.
+    difference from the `expected` quantiles ``[windows, horizon, targets, levels]``, in units of
+    their spread.
 
     Raises:
         RuntimeError: if they differ by more than rounding.

@@ -30,10 +30,12 @@ class Schema:
 
     @classmethod
     def of(cls, panel: Panel, cuts: Cuts, shape: Shape) -> "Schema":
+        """That of a run on a table."""
         names = tuple(series.name for series in panel.series)
         return cls(panel.frequency, panel.roles, names, cuts, shape)
 
     def write(self, run: Run) -> None:
+        """Into the run's folder."""
         write_json(run.path / NAME, asdict(self))
 
     @classmethod

@@ -75,7 +75,8 @@ class Said:
     scale: np.ndarray
 
     def in_units(self) -> np.ndarray:
-        """The answers in the targets' units, not corrected."""
+        """The answers ``[windows, horizon, K, levels or 1]`` in the targets' units, not
+        corrected."""
         c, s = self.centre[..., np.newaxis], self.scale[..., np.newaxis]
         return c + s * self.answers
 
@@ -223,7 +224,8 @@ class Ensemble:
         }
 
     def examples(self, asked: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-        """A request to those that need no state, of the first window in `asked`."""
+        """A request to those that need no state, of the first window in `asked`, ``[windows, ...]``
+        by name of input."""
         first = {name: value[:1] for name, value in asked.items()}
         return dict.fromkeys(("serving_default", "start", "window"), first)
 

@@ -13,7 +13,11 @@ from common.errors import UserError
 
 
 def run(config: TimeSeriesConfig) -> dict[str, Any]:
-    """One training run; returns what it writes to metrics.json."""
+    """One training run; returns what it writes to metrics.json.
+
+    Raises:
+        UserError: for data that are not there, and for a table that can't be used.
+    """
     from common import runs
 
     config = config.suited()

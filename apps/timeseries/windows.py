@@ -14,8 +14,8 @@ Arrays = dict[str, np.ndarray]
 
 
 def inputs_at(panel: Panel, origins: np.ndarray, shape: Shape) -> Arrays:
-    """What a forecaster is given at each origin: raw rows, by name of input, and nothing of
-    the target after it."""
+    """What a forecaster is given at each origin, ``[windows, 2]``: raw rows ``[windows, rows,
+    columns]``, by name of input, and nothing of the target after it."""
     begin, end = -shape.history, shape.horizon
     found = {
         "target": gather(panel, origins, begin, 0, "target"),
@@ -34,8 +34,8 @@ def truth_at(panel: Panel, origins: np.ndarray, shape: Shape) -> np.ndarray:
 
 
 def statistics(panel: Panel, cuts: Cuts) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Mean and deviation of each column of the training part, by name of input; 0 and 1 where
-    it has no known value, and deviation 1 where it stands still."""
+    """Mean and deviation ``[columns]`` of the training part, by name of input; 0 and 1 where a
+    column has no known value, and deviation 1 where it stands still."""
     known = before(panel, cuts.train)
     found = {}
     for name in ("target", "past", "future"):

@@ -59,6 +59,7 @@ class Cell(keras.layers.Layer):
 
     @property
     def output_size(self) -> int:
+        """Width of what a step gives out."""
         return self.units
 
     @property
@@ -68,6 +69,7 @@ class Cell(keras.layers.Layer):
 
     @property
     def bias_shape(self) -> tuple[int, ...]:
+        """Of ``bias``."""
         return (self.gates * self.units,)
 
     def build(self, input_shape: Any) -> None:

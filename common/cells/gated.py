@@ -102,6 +102,8 @@ class GRUCell(WrittenCell):
 
     @property
     def bias_shape(self) -> tuple[int, ...]:
+        """Of `bias`: one beside the input, one beside the state, as Keras has it
+        (``reset_after``)."""
         return (2, 3 * self.units)
 
     def input_weights(self) -> tuple[Any, Any]:
