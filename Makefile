@@ -16,7 +16,7 @@ SERVED := $(SENTIMENT_RUN) $(RUN) $(MUSIC_RUN) $(SPEECH_RUN) $(GESTURE_RUN)
 
 .PHONY: help install lint test test-slow sentiment timeseries music speech gesture gesture-folds \
   board report bench bench-recurrence bench-timeseries bench-gesture bench-music bench-speech \
-  bench-checkpoints bench-scaling bench-serving kill-test cluster-demo export clean
+  bench-checkpoints bench-scaling bench-serving pictures kill-test cluster-demo export clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -135,6 +135,12 @@ bench-serving: .venv/.app $(SERVED:=/metrics.json) ## a SavedModel's latency bes
 
 runs/bench/sentiment/metrics.json: | .venv/.app
 	$(BIN)/python -m apps.sentiment.train --run-dir $(@D)
+
+pictures: .venv/.bench $(SERVED:=/metrics.json) runs/studies/vanishing_gradients/results.png ## the README's
+	$(BIN)/python -m benchmarks.pictures $(SERVED) runs/studies/vanishing_gradients $(ARGS)
+
+runs/studies/vanishing_gradients/results.png: | .venv/.app
+	$(BIN)/python -m studies.vanishing_gradients --minutes 1
 
 clean: ## remove .venv and what tools left; runs/ stays
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
