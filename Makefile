@@ -15,8 +15,8 @@ SENTIMENT_RUN := runs/bench/sentiment
 SERVED := $(SENTIMENT_RUN) $(RUN) $(MUSIC_RUN) $(SPEECH_RUN) $(GESTURE_RUN)
 
 .PHONY: help install lint test test-slow sentiment timeseries music speech gesture gesture-folds \
-  board bench bench-recurrence bench-timeseries bench-gesture bench-music bench-speech \
-  bench-checkpoints bench-scaling bench-serving kill-test cluster-demo export clean
+  board bench bench-recurrence bench-sentiment bench-timeseries bench-gesture bench-music \
+  bench-speech bench-checkpoints bench-scaling bench-serving kill-test cluster-demo export clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -91,11 +91,14 @@ export: .venv/.export ## a run's model for LiteRT and ONNX; ARGS="--run FOLDER -
 	$(BIN)/python -m common.export $(ARGS)
 
 bench: ## every benchmark
-bench: bench-recurrence bench-timeseries bench-gesture bench-music bench-speech bench-serving \
-  bench-checkpoints bench-scaling
+bench: bench-recurrence bench-sentiment bench-timeseries bench-gesture bench-music bench-speech \
+  bench-serving bench-checkpoints bench-scaling
 
 bench-recurrence: .venv/.bench ## the recurrence beside Keras, PyTorch and bare matrix products
 	$(BIN)/python -m benchmarks.recurrence $(ARGS)
+
+bench-sentiment: .venv/.app ## the race with the keras-io recipe and NB-SVM; ARGS="--epochs 2"
+	$(BIN)/python -m benchmarks.sentiment $(ARGS)
 
 bench-timeseries: .venv/.bench $(RUN)/metrics.json ## a forecaster beside statsforecast; RUN=FOLDER
 	$(BIN)/python -m benchmarks.timeseries --run $(RUN) $(ARGS)
