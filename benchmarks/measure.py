@@ -79,26 +79,33 @@ def size_of(path: Path) -> int:
 
 
 class Clock:
-    """Seconds since its start, without those inside ``stopped``."""
+    """Time since its start, without that inside ``stopped``: on the wall, and of the processors
+    for this process, which does not depend on what else the machine does."""
 
     def __init__(self) -> None:
         self.start()
 
     def start(self) -> None:
-        self._started, self._left_out = time.perf_counter(), 0.0
-        self._since: float | None = None
+        self._started, self._left_out = _now(), np.zeros(2)
+        self._since: np.ndarray | None = None
 
     @property
-    def seconds(self) -> float:
-        now = time.perf_counter() if self._since is None else self._since
-        return now - self._started - self._left_out
+    def times(self) -> dict[str, float]:
+        """``seconds`` on the wall, and ``processor_seconds`` of all cores together."""
+        now = _now() if self._since is None else self._since
+        seconds, processor = now - self._started - self._left_out
+        return {"seconds": float(seconds), "processor_seconds": float(processor)}
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        self._since = time.perf_counter()
+        self._since = _now()
         yield
-        self._left_out += time.perf_counter() - self._since
+        self._left_out += _now() - self._since
         self._since = None
+
+
+def _now() -> np.ndarray:
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def median_ms(ask: Callable[[Any], object], questions: Sequence[Any], warm: int = 3) -> float:
