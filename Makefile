@@ -100,14 +100,15 @@ bench-recurrence: .venv/.bench ## the recurrence beside Keras, PyTorch and bare 
 bench-sentiment: .venv/.app ## the race with the keras-io recipe and NB-SVM; ARGS="--epochs 2"
 	$(BIN)/python -m benchmarks.sentiment $(ARGS)
 
-bench-timeseries: .venv/.bench $(RUN)/metrics.json ## a forecaster beside statsforecast; RUN=FOLDER
+bench-timeseries: .venv/.bench $(RUN)/metrics.json ## a forecaster beside its peers; RUN=FOLDER
 	$(BIN)/python -m benchmarks.timeseries --run $(RUN) $(ARGS)
 
 runs/bench/timeseries/metrics.json: | .venv/.app
 	$(BIN)/python -m apps.timeseries.train --run-dir $(@D)
 
-bench-gesture: .venv/.bench $(GESTURE_RUN)/metrics.json ## time a frame; GESTURE_RUN=FOLDER
+bench-gesture: .venv/.bench $(GESTURE_RUN)/metrics.json ## time a frame, and peers; GESTURE_RUN=FOLDER
 	$(BIN)/python -m benchmarks.gesture --run $(GESTURE_RUN) $(ARGS)
+	$(BIN)/python -m benchmarks.gesture_peers --run $(GESTURE_RUN)
 
 runs/bench/gesture/metrics.json: | .venv/.app
 	$(BIN)/python -m apps.gesture.train --causal --run-dir $(@D)

@@ -5,6 +5,7 @@ Importing it imports no TensorFlow.
 """
 
 import contextlib
+import csv
 import importlib
 import os
 import platform
@@ -158,6 +159,19 @@ def training_peak(app: str, run: Path, folder: Path) -> int:
 
     up_to_fit(app, from_json(config_type(app), asked, str(run)), steps)
     return peak_bytes()
+
+
+def history(path: Path) -> list[dict[str, float]]:
+    """A run's history.csv: a row an epoch."""
+    with path.open(newline="", encoding="utf-8") as lines:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
+
+
+def reached(rows: Sequence[Row], name: str, target: float, at_most: bool = False) -> float | None:
+    """``seconds`` of the first row whose value is at least the target, or at most; None where
+    there is none."""
+    sign = -1 if at_most else 1
+    return next((row["seconds"] for row in rows if sign * row[name] >= sign * target), None)
 
 
 # Tables

@@ -232,9 +232,8 @@ def recipe(config: BenchmarkConfig, sizes: Recipe = Recipe()) -> dict[str, Any]:
                     found["scores"] = metrics.scores(probabilities, splits.test.labels)
                     found["spent"] = clock.times
 
-    labels = splits.train.labels
-    watch = [Watch()]
-    model.fit(train, labels, batch_size=sizes.batch_size, epochs=config.epochs, callbacks=watch)
+    asked = {"batch_size": sizes.batch_size, "epochs": config.epochs}
+    model.fit(train, splits.train.labels, **asked, callbacks=[Watch()], verbose=2)
     found["peak_bytes"] = measure.peak_bytes()
     texts = splits.test.texts[: config.latencies]
     return {
