@@ -15,8 +15,9 @@ SENTIMENT_RUN := runs/bench/sentiment
 SERVED := $(SENTIMENT_RUN) $(RUN) $(MUSIC_RUN) $(SPEECH_RUN) $(GESTURE_RUN)
 
 .PHONY: help install lint test test-slow sentiment timeseries music speech gesture gesture-folds \
-  board report bench bench-recurrence bench-timeseries bench-gesture bench-music bench-speech \
-  bench-checkpoints bench-scaling bench-serving pictures kill-test cluster-demo export clean
+  board report bench bench-recurrence bench-sentiment bench-timeseries bench-gesture bench-music \
+  bench-speech bench-checkpoints bench-scaling bench-serving pictures kill-test cluster-demo export \
+  clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -94,20 +95,24 @@ export: .venv/.export ## a run's model for LiteRT and ONNX; ARGS="--run FOLDER -
 	$(BIN)/python -m common.export $(ARGS)
 
 bench: ## every benchmark
-bench: bench-recurrence bench-timeseries bench-gesture bench-music bench-speech bench-serving \
-  bench-checkpoints bench-scaling
+bench: bench-recurrence bench-sentiment bench-timeseries bench-gesture bench-music bench-speech \
+  bench-serving bench-checkpoints bench-scaling
 
 bench-recurrence: .venv/.bench ## the recurrence beside Keras, PyTorch and bare matrix products
 	$(BIN)/python -m benchmarks.recurrence $(ARGS)
 
-bench-timeseries: .venv/.bench $(RUN)/metrics.json ## a forecaster beside statsforecast; RUN=FOLDER
+bench-sentiment: .venv/.app ## the race with the keras-io recipe and NB-SVM; ARGS="--epochs 2"
+	$(BIN)/python -m benchmarks.sentiment $(ARGS)
+
+bench-timeseries: .venv/.bench $(RUN)/metrics.json ## a forecaster beside its peers; RUN=FOLDER
 	$(BIN)/python -m benchmarks.timeseries --run $(RUN) $(ARGS)
 
 runs/bench/timeseries/metrics.json: | .venv/.app
 	$(BIN)/python -m apps.timeseries.train --run-dir $(@D)
 
-bench-gesture: .venv/.bench $(GESTURE_RUN)/metrics.json ## time a frame; GESTURE_RUN=FOLDER
+bench-gesture: .venv/.bench $(GESTURE_RUN)/metrics.json ## time a frame, and peers; GESTURE_RUN=FOLDER
 	$(BIN)/python -m benchmarks.gesture --run $(GESTURE_RUN) $(ARGS)
+	$(BIN)/python -m benchmarks.gesture_peers --run $(GESTURE_RUN)
 
 runs/bench/gesture/metrics.json: | .venv/.app
 	$(BIN)/python -m apps.gesture.train --causal --run-dir $(@D)

@@ -8,17 +8,15 @@ takes its time too, is not counted; nor are TensorBoard's pictures, which a run 
 Writes benchmarks/results/checkpoints.json.
 """
 
-import dataclasses
-import importlib
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
-from unittest import mock
 
 import numpy as np
 
+from benchmarks import measure
 from common import runs
 from common.cli import main, start_tensorflow
 
@@ -41,10 +39,6 @@ class BenchmarkConfig:
     """Where to write the results."""
 
 
-class Measured(Exception):
-    """Ends an application's run when all is known."""
-
-
 def run(config: BenchmarkConfig) -> dict[str, Any]:
     """Prints a row for each application, and writes them to --out."""
     config.out.parent.mkdir(parents=True, exist_ok=True)
@@ -61,27 +55,15 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
 
 def measured(app: str, config: BenchmarkConfig) -> dict[str, float]:
     """Seconds of a step and of a checkpoint of one application, and the share."""
-    train = importlib.import_module(f"apps.{app}.train")
-    settings = importlib.import_module(f"apps.{app}.config")
-    kind = next(
-        one
-        for name, one in vars(settings).items()
-        if name.lower() == f"{app}config" and dataclasses.is_dataclass(one)
-    )
     found: dict[str, float] = {}
 
-    def fit(trainer: Any, batches: Any, *, weights: Path, board: Any, **_: Any) -> None:
+    def measure_it(trainer: Any, batches: Any, *, weights: Path, board: Any, **_: Any) -> None:
         found.update(timed(trainer, batches, weights, board, config))
-        raise Measured
 
     # Beside the results, so that the same disk is written to as by a run.
     with tempfile.TemporaryDirectory(dir=config.out.parent) as folder:
-        asked = kind(run_dir=Path(folder) / "run")
-        try:
-            with mock.patch("common.training.fit", fit):
-                train.run(asked)
-        except Measured:
-            pass
+        asked = measure.config_type(app)(run_dir=Path(folder) / "run")
+        measure.up_to_fit(app, asked, measure_it)
     epoch = found["step_seconds"] * found["steps_an_epoch"]
     found["saves_an_epoch"] = 1 + epoch / (60 * asked.checkpoint_minutes)
     found["share"] = found["save_seconds"] * found["saves_an_epoch"] / epoch

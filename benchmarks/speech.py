@@ -8,8 +8,10 @@ digits beside PocketSphinx with a digit grammar.
 Times are of the processor, children included, on one thread, so that what else the machine does
 does not count; real-time factors are seconds needed for a second of sound.
 PocketSphinx needs the extra ``bench``; its word insertion penalty is chosen on the validation
-split. Human recordings are heard where Debian's packages are installed. Writes
-benchmarks/results/speech.json.
+split; it comes trained, and its size is that of its English model and dictionary. A run's time to
+PocketSphinx's error rate on validation is read from its history. Peaks of memory are of a process
+that hears, and of one that trains the run anew for some steps. Human recordings are heard where
+Debian's packages are installed. Writes benchmarks/results/speech.json.
 """
 
 import contextlib
@@ -17,7 +19,7 @@ import importlib.util
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +28,8 @@ import numpy as np
 
 from apps.speech.config import AugmentConfig, DataConfig, PredictConfig, SearchConfig
 from apps.speech.utterances import RATE
+from benchmarks import measure
+from benchmarks.measure import SIZE, Column
 from common import runs
 from common.cli import main, start_tensorflow
 from common.errors import UserError
@@ -35,6 +39,18 @@ PENALTIES = (0.65, 1e-2, 1e-4)
 CHUNK = 800  # samples that a stream is read by
 SILENCE = 2 * RATE  # samples that follow an utterance in a stream
 TUNED = 100  # utterances that the penalty is chosen on
+SPHINX, GREEDY, LEXICON = "PocketSphinx", "greedy", "with lexicon"
+COLUMNS = (
+    Column("WER", "wer", ".2%"),
+    Column("95 % interval", "interval"),
+    Column("real-time factor", "real_time_factor"),
+    Column("an utterance, ms", "utterance_ms", ",.0f"),
+    Column("s to PocketSphinx's WER", "target_seconds", ",.0f", best=None),
+    Column("training, s", "train_seconds", ",.0f", best=None, missing="comes trained"),
+    Column("peak memory, hearing, MB", "peak_bytes", ",.0f", 1e-6),
+    Column("training", "training_peak_bytes", ",.0f", 1e-6),
+    SIZE,
+)
 Texts = Callable[[Sequence[Any]], list[str]]
 """Utterances -> what was written down."""
 
@@ -73,7 +89,7 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
         result["run"] = str(config.run)
     if sphinx:
         result |= recognition(finished, corpus, config.utterances)
-    result["versions"] = runs.versions()
+    result |= {"machine": measure.machine(), "versions": runs.versions()}
     config.out.parent.mkdir(parents=True, exist_ok=True)
     runs.write_json(config.out, result)
     return result
@@ -136,45 +152,108 @@ def features(utterances: Sequence[Any]) -> dict[str, float]:
 
 
 def recognition(finished: runs.Run | None, corpus: Any, count: int) -> dict[str, Any]:
-    """Word error rates and real-time factors on unseen voices and on human recordings, of
-    PocketSphinx and of a run, if there is one."""
-    from apps.speech import data, metrics
+    """Word error rates and costs on unseen voices and on human recordings, of PocketSphinx and of
+    a run, if there is one."""
+    from apps.speech import data
     from apps.speech import schema as schemas
-    from apps.speech.transcribe import Transcriber
     from common import export
 
-    contenders: dict[str, Texts] = {"PocketSphinx": tuned_sphinx(corpus)}
+    sphinx, rate = tuned_sphinx(corpus)
+    contenders: dict[str, Texts] = {SPHINX: sphinx}
     if finished is not None:
-        model, schema = export.load(finished.export), schemas.read(finished)
-        lexicon = SearchConfig(lexicon="words")
-        contenders["greedy"] = texts_of(Transcriber(model, schema))
-        contenders["with lexicon"] = texts_of(Transcriber(model, schema, lexicon))
+        contenders |= {name: of_run(finished.path, name) for name in (GREEDY, LEXICON)}
     sets = {corpus.name: corpus.test}
     for name in ("real-digits", "real-digits-wide"):
         with contextlib.suppress(UserError):  # Debian's package is not installed
             sets[name] = data.load_test(name)
+    costs = costs_of(contenders, finished, corpus, rate)
     rows: dict[str, Any] = {}
     for name, utterances in sets.items():
         heard = some(utterances, count)
-        seconds = sum(utterance.seconds for utterance in heard)
-        rows[name] = {}
-        for contender, texts in contenders.items():
-            texts(heard[:2])  # warm
-            started = spent()
-            written = texts(heard)
-            factor = (spent() - started) / seconds
-            scores = metrics.scores(heard, written)
-            rows[name][contender] = {**scores, "real_time_factor": factor}
-            print(
-                f"{name:18s}{contender:14s} WER {scores['wer']:7.2%} ({scores['wer_low']:.2%} to "
-                f"{scores['wer_high']:.2%}), real-time factor {factor:.3f}",
-                flush=True,
-            )
+        rows[name] = {k: scored(texts, heard) | costs[k] for k, texts in contenders.items()}
+        print(f"\n{name}, {len(heard)} utterances\n")
+        print(measure.markdown(rows[name], COLUMNS), flush=True)
     result: dict[str, Any] = {"recognition": rows}
-    if finished is not None and schema.causal:
+    if finished is not None and schemas.read(finished).causal:
         single = [utterance for utterance in corpus.test if " " not in utterance.text]
+        model = export.load(finished.export)
         result["stream"] = streamed(model, some(corpus.test, count), some(single, count))
     return result
+
+
+def scored(texts: Texts, heard: Sequence[Any]) -> dict[str, Any]:
+    """All scores of what was written down, and what it took, an utterance at a time."""
+    from apps.speech import metrics
+
+    texts(heard[:2])  # warm
+    written, taken = [], []
+    for utterance in heard:
+        started = spent()
+        written += texts([utterance])
+        taken.append(spent() - started)
+    scores = metrics.scores(heard, written)
+    return {
+        **scores,
+        "interval": f"[{scores['wer_low']:.2%}, {scores['wer_high']:.2%}]",
+        "real_time_factor": sum(taken) / sum(utterance.seconds for utterance in heard),
+        "utterance_ms": 1e3 * float(np.median(taken)),
+    }
+
+
+def costs_of(
+    contenders: Iterable[str], finished: runs.Run | None, corpus: Any, rate: float
+) -> dict[str, dict[str, Any]]:
+    """Training, memory and size of each contender.
+
+    Args:
+        rate: word error rate of PocketSphinx on validation.
+    """
+    heard, found = some(corpus.test, 8), {}
+    for name in contenders:
+        run = None if finished is None else finished.path
+        peak = measure.alone(hearing_peak, run, name, list(corpus.words), heard)
+        found[name] = {"peak_bytes": peak}
+    found[SPHINX]["bytes"] = sum(measure.size_of(path) for path in sphinx_files())
+    if finished is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            again = Path(folder) / "run"
+            peak = measure.alone(measure.training_peak, "speech", finished.path, again)
+        history = measure.history(finished.history())
+        trained = {
+            "target_seconds": measure.reached(history, "val_wer", rate, at_most=True),
+            "train_seconds": runs.read_json(finished.metrics)["train_seconds"],
+            "training_peak_bytes": peak,
+            "bytes": measure.size_of(finished.export),
+        }
+        for name in set(found) - {SPHINX}:
+            found[name] |= trained
+    return found
+
+
+def hearing_peak(run: Path | None, name: str, words: Sequence[str], heard: Sequence[Any]) -> int:
+    """Peak of memory of one contender that hears some utterances, in a process of its own."""
+    if run is None or name == SPHINX:
+        sphinx_with(words, PENALTIES[0])(heard)
+    else:
+        start_tensorflow()
+        of_run(run, name)(heard)
+    return measure.peak_bytes()
+
+
+def of_run(run: Path, name: str) -> Texts:
+    """A run's SavedModel: greedy, or with the lexicon of its words."""
+    from apps.speech import schema as schemas
+    from apps.speech.transcribe import Transcriber
+    from common import export
+
+    finished = runs.Run(run)
+    search = SearchConfig(lexicon="words") if name == LEXICON else SearchConfig()
+    transcriber = Transcriber(export.load(finished.export), schemas.read(finished), search)
+
+    def texts(utterances: Sequence[Any]) -> list[str]:
+        return [t.text for t in transcriber.transcribe([u.waveform for u in utterances])]
+
+    return texts
 
 
 def some(utterances: Sequence[Any], count: int) -> list[Any]:
@@ -183,15 +262,8 @@ def some(utterances: Sequence[Any], count: int) -> list[Any]:
     return list(utterances[::every])
 
 
-def texts_of(transcriber: Any) -> Texts:
-    def texts(utterances: Sequence[Any]) -> list[str]:
-        return [t.text for t in transcriber.transcribe([u.waveform for u in utterances])]
-
-    return texts
-
-
-def tuned_sphinx(corpus: Any) -> Texts:
-    """PocketSphinx with the penalty that suits the validation split."""
+def tuned_sphinx(corpus: Any) -> tuple[Texts, float]:
+    """PocketSphinx with the penalty that suits the validation split, and its error rate there."""
     from apps.speech import metrics
 
     heard = some(corpus.validation, TUNED)
@@ -199,20 +271,29 @@ def tuned_sphinx(corpus: Any) -> Texts:
     rates = {p: metrics.scores(heard, t(heard), resamples=0)["wer"] for p, t in found.items()}
     best = min(rates, key=rates.__getitem__)
     print(f"PocketSphinx: word insertion penalty {best:g} of {', '.join(map(str, PENALTIES))}")
-    return found[best]
+    return found[best], rates[best]
+
+
+def sphinx_files() -> list[Path]:
+    """Its English model, and the words that it can say."""
+    import pocketsphinx as ps
+
+    names = ("en-us/en-us", "en-us/cmudict-en-us.dict")
+    return [Path(ps.get_model_path(name)) for name in names]
 
 
 def sphinx_with(words: Sequence[str], penalty: float) -> Texts:
     """PocketSphinx's own English model, with a grammar of strings of those words."""
     import pocketsphinx as ps
 
+    model, dictionary = sphinx_files()
     with tempfile.TemporaryDirectory() as folder:
         grammar = Path(folder) / "strings.gram"
         strings = f"public <string> = ({' | '.join(words)})+;"
         grammar.write_text(f"#JSGF V1.0;\ngrammar strings;\n{strings}\n")
         decoder = ps.Decoder(
-            hmm=ps.get_model_path("en-us/en-us"),
-            dict=ps.get_model_path("en-us/cmudict-en-us.dict"),
+            hmm=str(model),
+            dict=str(dictionary),
             lm=None,
             jsgf=str(grammar),
             wip=penalty,

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from apps.gesture import baselines
-from apps.gesture.baselines import fit_all, windows
+from apps.gesture.baselines import Windows, features, fit_all
 from apps.gesture.config import TableConfig
 from apps.gesture.data import load
 from apps.gesture.metrics import scores
@@ -30,6 +30,10 @@ def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baselines, "TREES", 30)
 
 
+def windows(values: np.ndarray, size: int, every: int, ahead: int) -> np.ndarray:
+    return features(Windows(size, every, ahead).cut(values))
+
+
 TRAIN, TEST = [swinging(0), swinging(1)], [swinging(2), swinging(3, seconds=7)]
 
 
@@ -52,11 +56,11 @@ def test_a_forest_tells_swings_apart(lookahead: int | None) -> None:
 def test_features_by_hand() -> None:
     at = np.arange(400) / 50
     steep = np.stack([3 + 2 * np.sin(2 * np.pi * 5 * at), -np.sin(2 * np.pi * 5 * at)], axis=1)
-    (features, *_) = windows(steep[100:], 100, 300, 49)
+    (found, *_) = windows(steep[100:], 100, 300, 49)
     cut = steep[150 + 100 + 50 - 100 : 150 + 100 + 50]
-    mean, deviation, least, low, median, high, most, change, frequency, power = features[
-        :20
-    ].reshape(10, 2)
+    mean, deviation, least, low, median, high, most, change, frequency, power = found[:20].reshape(
+        10, 2
+    )
     assert_allclose(mean, [3, 0], atol=1e-6)
     assert_allclose(deviation, [2**0.5, 0.5**0.5], rtol=1e-6)
     assert_allclose(least, cut.min(axis=0))
@@ -67,7 +71,7 @@ def test_features_by_hand() -> None:
     assert_allclose(change, np.abs(cut[1:] - cut[:-1]).mean(axis=0))
     assert_array_equal(frequency, [9, 9])  # ten periods in the window; the mean is not counted
     assert_allclose(power, 1 / 2, rtol=1e-6)
-    assert_allclose(features[20:], [-1], atol=1e-6)
+    assert_allclose(found[20:], [-1], atol=1e-6)
 
 
 @pytest.mark.parametrize("ahead", [0, 7, 50])

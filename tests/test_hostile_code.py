@@ -22,7 +22,7 @@ DANGEROUS = {
 ALLOWED = {
     ("apps/gesture/data.py", "allow_pickle=True"),  # of a file whose SHA-256 is known
     # Of an application of the suite, by its name on the command line.
-    ("benchmarks/checkpoints.py", "importlib.import_module"),
+    ("benchmarks/measure.py", "importlib.import_module"),
     # Of a layer's own configuration, in Keras's safe mode, which is its default.
     ("common/layers.py", "keras.saving.deserialize_keras_object"),
 }

@@ -2,6 +2,7 @@
 windows. Imports no TensorFlow."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
@@ -27,51 +28,78 @@ def fit_all(
     """
     labels = np.concatenate([stream.labels for stream in train])
     commonest = int(np.bincount(labels[labels >= 0]).argmax())
-    size, every = max(2, round(WINDOW * rate)), max(1, round(EVERY * rate))
-    ahead = size // 2 if lookahead is None else lookahead
-    rows = [windows(stream.values, size, every, ahead) for stream in train]
-    marks = [stream.labels[_frames(len(stream), every)] for stream in train]
-    forest = RandomForestClassifier(TREES, min_samples_leaf=2, random_state=seed, n_jobs=-1)
-    forest.fit(np.concatenate(rows), np.concatenate(marks))
-    forest.set_params(n_jobs=1)  # threads would add up the trees' votes in any order
+    forest = fit_forest(train, Windows.of(rate, lookahead), seed)
     return {
         "majority": [np.full(len(stream), commonest, np.int32) for stream in test],
-        "random_forest": [_labelled(forest, stream, size, every, ahead) for stream in test],
+        "random_forest": [forest(stream.values) for stream in test],
     }
 
 
-def _frames(length: int, every: int) -> np.ndarray:
-    """The middle frame of every stretch of `every` frames."""
-    return np.minimum(np.arange(0, length, every) + every // 2, length - 1)
+@dataclass(frozen=True)
+class Windows:
+    """Where in a stream its windows lie: one around the middle frame of every stretch."""
+
+    size: int
+    """Frames in a window."""
+    every: int
+    """Frames in a stretch, which share a label."""
+    ahead: int
+    """Frames of a window after the frame that it is for."""
+
+    @classmethod
+    def of(cls, rate: float, lookahead: int | None) -> "Windows":
+        size, every = max(2, round(WINDOW * rate)), max(1, round(EVERY * rate))
+        return cls(size, every, size // 2 if lookahead is None else lookahead)
+
+    def frames(self, length: int) -> np.ndarray:
+        """The middle frame of every stretch."""
+        return np.minimum(np.arange(0, length, self.every) + self.every // 2, length - 1)
+
+    def cut(self, values: np.ndarray) -> np.ndarray:
+        """``[time, channels]`` to ``[windows, size, channels]``; where the stream has ended, or
+        not begun, its last or first frame stands in."""
+        padded = np.pad(values, [(self.size, self.ahead + 1), (0, 0)], mode="edge")
+        ends = self.frames(len(values)) + self.ahead + 1 + self.size
+        return np.stack([padded[end - self.size : end] for end in ends])
+
+    def spread(self, said: np.ndarray, length: int) -> np.ndarray:
+        """A label a window to a label a frame."""
+        return np.repeat(said, self.every)[:length].astype(np.int32)
 
 
-def _labelled(
-    forest: RandomForestClassifier, stream: Stream, size: int, every: int, ahead: int
-) -> np.ndarray:
-    said = forest.predict(windows(stream.values, size, every, ahead))
-    return np.repeat(said, every)[: len(stream)].astype(np.int32)
+@dataclass(frozen=True)
+class Forest:
+    """A fitted forest: values ``[time, channels]`` to labels ``[time]``."""
+
+    classifier: RandomForestClassifier
+    windows: Windows
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        said = self.classifier.predict(features(self.windows.cut(values)))
+        return self.windows.spread(said, len(values))
 
 
-def windows(values: np.ndarray, size: int, every: int, ahead: int) -> np.ndarray:
-    """Features of the window of `size` frames around every so many frames; where the stream
-    has ended, or not begun, its last or first frame stands in.
+def fit_forest(train: Sequence[Stream], windows: Windows, seed: int) -> Forest:
+    """A random forest over features of windows."""
+    rows = [features(windows.cut(stream.values)) for stream in train]
+    marks = [stream.labels[windows.frames(len(stream))] for stream in train]
+    forest = RandomForestClassifier(TREES, min_samples_leaf=2, random_state=seed, n_jobs=-1)
+    forest.fit(np.concatenate(rows), np.concatenate(marks))
+    forest.set_params(n_jobs=1)  # threads would add up the trees' votes in any order
+    return Forest(forest, windows)
 
-    Args:
-        values: ``[time, channels]``.
-        ahead: frames of the window after the frame that it is for.
 
-    Returns:
-        ``[windows, features]``: mean, deviation, quartiles, extremes and mean absolute change
-        of each channel; its strongest frequency and how strong; correlations of channels.
-    """
-    padded = np.pad(values, [(size, ahead + 1), (0, 0)], mode="edge").astype(np.float64)
-    ends = _frames(len(values), every) + ahead + 1 + size
-    cut = np.stack([padded[end - size : end] for end in ends])
+def features(cut: np.ndarray) -> np.ndarray:
+    """Windows ``[windows, size, channels]`` to ``[windows, features]``: mean, deviation,
+    quartiles, extremes and mean absolute change of each channel; its strongest frequency and how
+    strong; correlations of channels."""
+    cut = cut.astype(np.float64)
+    size, channels = cut.shape[1:]
     mean, deviation = cut.mean(axis=1), cut.std(axis=1)
     z = (cut - mean[:, np.newaxis]) / (deviation[:, np.newaxis] + 1e-9)
     power = np.abs(np.fft.rfft(z, axis=1))[:, 1:] ** 2 / size**2
     correlations = np.einsum("wti,wtj->wij", z, z) / size
-    upper = np.triu_indices(values.shape[1], 1)
+    upper = np.triu_indices(channels, 1)
     return np.concatenate(
         [
             mean,

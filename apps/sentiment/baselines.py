@@ -10,7 +10,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from apps.sentiment.metrics import log_loss
 from apps.sentiment.texts import Splits
@@ -48,9 +48,15 @@ def fit_all(splits: Splits, seed: int) -> dict[str, np.ndarray]:
     majority = DummyClassifier(strategy="prior").fit(splits.train.texts, splits.train.labels)
     return {
         "majority": majority.predict_proba(splits.test.texts),
-        "tfidf_logistic": _best(_tfidf(), splits, seed),
-        "nbsvm": _best(_binary_counts(), splits, seed, nbsvm=True),
+        "tfidf_logistic": _best(_tfidf(), splits, seed).predict_proba(splits.test.texts),
+        "nbsvm": nbsvm(splits, seed).predict_proba(splits.test.texts),
     }
+
+
+def nbsvm(splits: Splits, seed: int) -> Pipeline:
+    """The linear model of 1-2-grams of Wang & Manning 2012, fitted as in ``fit_all``: from texts
+    to probabilities ``[texts, classes]``."""
+    return _best(_binary_counts(), splits, seed, nbsvm=True)
 
 
 def _fewer(splits: Splits) -> Splits:
@@ -76,8 +82,8 @@ def _binary_counts() -> CountVectorizer:
     return CountVectorizer(ngram_range=(1, 2), binary=True, token_pattern=TOKEN, dtype=np.float32)
 
 
-def _best(vectorizer: Any, splits: Splits, seed: int, nbsvm: bool = False) -> np.ndarray:
-    """Test probabilities of the strength that does best on validation."""
+def _best(vectorizer: Any, splits: Splits, seed: int, nbsvm: bool = False) -> Pipeline:
+    """The vectoriser, and the linear model of the strength that does best on validation."""
     train = vectorizer.fit_transform(splits.train.texts)
     validation = vectorizer.transform(splits.validation.texts)
     best: tuple[float, Any] | None = None
@@ -94,4 +100,4 @@ def _best(vectorizer: Any, splits: Splits, seed: int, nbsvm: bool = False) -> np
         if best is None or loss < best[0]:
             best = loss, model
     assert best is not None
-    return best[1].predict_proba(vectorizer.transform(splits.test.texts))
+    return make_pipeline(vectorizer, best[1])

@@ -29,7 +29,24 @@ def forecasts(
     Returns:
         Name -> forecast, in the targets' units.
     """
-    mean, deviation = moments([series.target for series in before(panel, cuts.train)])
+    mean, _ = moments([series.target for series in before(panel, cuts.train)])
+    methods = {name: (point, point) for name, point in naive(panel, shape, mean).items()}
+    methods["ridge"] = ridge(panel, cuts, shape, seed)
+    spread = intervals(panel, cuts, shape)
+    return {name: spread(*points)(test_origins) for name, points in methods.items()}
+
+
+def intervals(
+    panel: Panel, cuts: Cuts, shape: Shape
+) -> Callable[[Point, Point], Callable[[np.ndarray], Forecast]]:
+    """What makes a forecaster of points one of quantiles: by the conformal intervals of its errors
+    on the validation part.
+
+    Returns:
+        (``early``, fitted to the training part alone, whose errors those are; ``final``, which
+        forecasts) -> what forecasts at origins ``[windows, 2]``, in the targets' units.
+    """
+    _, deviation = moments([series.target for series in before(panel, cuts.train)])
 
     def scale(windows: np.ndarray) -> np.ndarray:
         history = gather(panel, windows, -shape.history, 0, "target")
@@ -38,15 +55,18 @@ def forecasts(
     validation = origins(panel, cuts, "validation", shape.history, shape.horizon)
     validation = scored(validation, shape.horizon, len(panel.roles.targets))
     truth = gather(panel, validation, 0, shape.horizon, "target")
-    scales = scale(validation), scale(test_origins)
-    methods = {name: (point, point) for name, point in naive(panel, shape, mean).items()}
-    found = {}
-    # Errors on the validation part are those of a fit without it.
-    for name, (early, final) in {**methods, "ridge": ridge(panel, cuts, shape, seed)}.items():
-        offsets = residual_quantiles(early(validation), truth, scales[0])
-        point = final(test_origins).astype(np.float32)
-        found[name] = Forecast(point, widen(point, offsets, scales[1]))
-    return found
+    expected = scale(validation)
+
+    def spread(early: Point, final: Point) -> Callable[[np.ndarray], Forecast]:
+        offsets = residual_quantiles(early(validation), truth, expected)
+
+        def forecast(windows: np.ndarray) -> Forecast:
+            point = final(windows).astype(np.float32)
+            return Forecast(point, widen(point, offsets, scale(windows)))
+
+        return forecast
+
+    return spread
 
 
 def naive(panel: Panel, shape: Shape, mean: np.ndarray) -> dict[str, Point]:

@@ -99,7 +99,7 @@ class _Fit:
         return weights, self.intercept - self.middle @ weights
 
 
-def ridge(panel: Panel, cuts: Cuts, shape: Shape, seed: int) -> tuple[Point, Point]:
+def ridge(panel: Panel, cuts: Cuts, shape: Shape, seed: int) -> tuple["Fitted", "Fitted"]:
     """Direct multi-horizon ridge regression: one linear map from all inputs to all steps.
 
     The level to subtract and the penalty are those with the least absolute error on the
@@ -128,7 +128,7 @@ def ridge(panel: Panel, cuts: Cuts, shape: Shape, seed: int) -> tuple[Point, Poi
     both = origins(panel, whole, "train", shape.history, shape.horizon)
     refitted = inputs.fit(inputs.sample(both, ROWS, rng)).weights(penalty)
     units = moments([series.target for series in before(panel, cuts.train)])
-    return _predictor(inputs, fitted, units), _predictor(inputs, refitted, units)
+    return Fitted(inputs, fitted, units), Fitted(inputs, refitted, units)
 
 
 def _candidates(
@@ -146,21 +146,26 @@ def _candidates(
     return found
 
 
-def _predictor(inputs: _Inputs, fitted: Weights, units: tuple[np.ndarray, np.ndarray]) -> Point:
+@dataclass(frozen=True)
+class Fitted:
     """A fitted map's forecasts, in the targets' own units again."""
-    (weights, intercept), (mean, deviation) = fitted, units
 
-    def point(windows: np.ndarray) -> np.ndarray:
+    inputs: _Inputs
+    weights: Weights
+    units: tuple[np.ndarray, np.ndarray]
+    """Mean and deviation ``[series, targets]``."""
+
+    def __call__(self, windows: np.ndarray) -> np.ndarray:
+        """Origins ``[windows, 2]`` to point forecasts ``[windows, horizon, targets]``."""
+        (weights, intercept), (mean, deviation) = self.weights, self.units
         found = []
         for begin in range(0, len(windows), 1000):  # a matrix of all would be large
             some = windows[begin : begin + 1000]
-            matrix, level = inputs(some)
-            steps = (matrix @ weights + intercept).reshape(len(some), -1, inputs.shape.horizon)
+            matrix, level = self.inputs(some)
+            steps = (matrix @ weights + intercept).reshape(len(some), -1, len(intercept))
             unit, middle = (values[some[:, 0], np.newaxis] for values in (deviation, mean))
             found.append((steps.transpose(0, 2, 1) + level) * unit + middle)
         return np.concatenate(found)
-
-    return point
 
 
 def _calendar(seconds: np.ndarray, cycles: tuple[int, ...]) -> np.ndarray:
