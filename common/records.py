@@ -18,6 +18,7 @@ class Record:
 
     @property
     def app(self) -> str:
+        """The application that it is of; "?" where the files don't say."""
         return str(self.result.get("app", self.config.get("app", "?")))
 
     @property

@@ -52,21 +52,23 @@ def trees() -> dict[Path, ast.Module]:
     return {file: ast.parse((ROOT / file).read_text(encoding="utf-8")) for file in FILES}
 
 
-def classes() -> dict[str, ast.ClassDef]:
-    return {
-        node.name: node
-        for tree in trees().values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef)
-    }
+def classes() -> dict[str, list[ast.ClassDef]]:
+    """By name, which several may have."""
+    found: dict[str, list[ast.ClassDef]] = {}
+    for tree in trees().values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(node)
+    return found
 
 
-def methods_above(node: ast.ClassDef, known: dict[str, ast.ClassDef]) -> set[str]:
+def methods_above(node: ast.ClassDef, known: dict[str, list[ast.ClassDef]]) -> set[str]:
     """Names of documented methods of the bases of a class, and of theirs."""
     found = set(CONTRACT)
     for base in node.bases:
-        above = known.get(ast.unparse(base).rpartition(".")[2])
-        if above is not None and above is not node:
+        for above in known.get(ast.unparse(base).rpartition(".")[2], []):
+            if above is node:
+                continue
             found |= methods_above(above, known)
             found |= {n.name for n in above.body if _is_function(n) and ast.get_docstring(n)}
     return found

@@ -48,11 +48,12 @@ class Windows:
 
     @classmethod
     def of(cls, rate: float, lookahead: int | None) -> "Windows":
+        """Those of a stream of `rate` frames a second; centred, or with `lookahead` frames."""
         size, every = max(2, round(WINDOW * rate)), max(1, round(EVERY * rate))
         return cls(size, every, size // 2 if lookahead is None else lookahead)
 
     def frames(self, length: int) -> np.ndarray:
-        """The middle frame of every stretch."""
+        """The middle frame of every stretch, ``[windows]``, of a stream of `length` frames."""
         return np.minimum(np.arange(0, length, self.every) + self.every // 2, length - 1)
 
     def cut(self, values: np.ndarray) -> np.ndarray:
@@ -63,7 +64,7 @@ class Windows:
         return np.stack([padded[end - self.size : end] for end in ends])
 
     def spread(self, said: np.ndarray, length: int) -> np.ndarray:
-        """A label a window to a label a frame."""
+        """A label a window, ``[windows]``, to a label a frame, ``[length]``."""
         return np.repeat(said, self.every)[:length].astype(np.int32)
 
 
