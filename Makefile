@@ -99,7 +99,7 @@ cluster-demo: .venv/.app ## two workers on this machine train like one, and surv
 export: .venv/.export ## a run's model for LiteRT and ONNX; ARGS="--run FOLDER --to litert"
 	$(BIN)/python -m common.export $(ARGS)
 
-bench: ## every benchmark
+bench: ## every benchmark: docs/benchmarks.md
 bench: bench-recurrence bench-sentiment bench-timeseries bench-gesture bench-music bench-speech \
   bench-serving bench-checkpoints bench-scaling
 

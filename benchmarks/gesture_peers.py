@@ -176,6 +176,7 @@ def peak_of_ours(config: BenchmarkConfig) -> int:
 
 def forest(config: BenchmarkConfig) -> dict[str, Any]:
     """The application's baseline."""
+    start_tensorflow()  # which reads the corpus
     fold = fold_of(config)
     validation = fold.streams("validation")
     started = time.perf_counter()

@@ -23,6 +23,7 @@ from unittest import mock
 import numpy as np
 
 from common import runs
+from common.cli import start_tensorflow
 from common.config import from_json
 
 MEGABYTE = 1e6
@@ -150,6 +151,7 @@ def up_to_fit(app: str, config: Any, instead: Callable[..., None]) -> None:
 def training_peak(app: str, run: Path, folder: Path) -> int:
     """Peak of memory of the training of a finished run, done again for ``STEPS`` steps of its
     first network into a new `folder`; call it by ``alone``."""
+    start_tensorflow()
     asked = runs.read_config(runs.Run(run)) | {"run_dir": str(folder)}
 
     def steps(trainer: Any, batches: Any, **_: Any) -> None:

@@ -246,6 +246,7 @@ def recipe(config: BenchmarkConfig, sizes: Recipe = Recipe()) -> dict[str, Any]:
 
 def linear(config: BenchmarkConfig) -> dict[str, Any]:
     """NB-SVM, as ``apps.sentiment`` fits it: its strength chosen on validation."""
+    start_tensorflow()  # which reads the corpus
     from apps.sentiment import baselines, data, metrics
 
     splits = data.load(config.dataset, config.data)
