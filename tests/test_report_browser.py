@@ -71,10 +71,11 @@ def shown(browser: webdriver.Chrome, page: Path, width: int = 1200, scheme: str 
 
 
 def asked(browser: webdriver.Chrome) -> list[str]:
-    """What pages have asked for since the last time, but for what they hold themselves."""
+    """What pages have asked for since the last time, but for what they hold themselves and for
+    the pictures of the browser's own first page."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = [e["params"]["request"]["url"] for e in events if e["method"].endswith("WillBeSent")]
-    return [url for url in sent if not url.startswith("data:")]
+    return [url for url in sent if not url.startswith(("data:", "chrome:"))]
 
 
 @pytest.mark.parametrize("name", PAGES)
