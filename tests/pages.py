@@ -5,6 +5,11 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
+from markupsafe import escape
+
+from common.config import from_json
+from common.media import Kept, KeptReport, picture_uri
+
 
 class Page(HTMLParser):
     """Text, tags and addresses of a page."""
@@ -53,3 +58,22 @@ def assert_shown(run: Path) -> Page:
     for picture in (run / "plots").glob("*.png"):
         assert page.tags["img"] > 0 or picture.stem == "learning_curves"
     return page
+
+
+def sections(run: Path) -> dict[str, tuple[Kept, ...]]:
+    """What the application itself had to show of a run, title to blocks: all of it is in its page,
+    each picture and sound in words too."""
+    written = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    found = {s.title: s.blocks for s in from_json(KeptReport, written, "report.json").sections}
+    page = (run / "report.html").read_text(encoding="utf-8")
+    for title, blocks in found.items():
+        assert escape(title) in page
+        for block in blocks:
+            assert str(escape(block.text)) in page
+            if block.kind == "picture":
+                assert len(block.text) > 40
+                assert picture_uri(run / block.source) in page
+            if block.kind == "sound":
+                assert len(block.text) > 15
+                assert block.source in page
+    return found
