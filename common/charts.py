@@ -8,14 +8,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from matplotlib.ticker import MaxNLocator
 
 from common import files
 from common.errors import UserError
 
-MOST_BYTES = 2**24
-"""Of a history.csv: a hundred thousand epochs."""
+MOST_BYTES = 2**22
+"""Of a history.csv: tens of thousands of epochs."""
+MOST_EPOCHS = 1_000
+"""That are read of a history; of more, every so many."""
 MOST_POINTS = 400
 """Of a curve: more are not to be told apart on a page."""
 LARGEST = 1e100
@@ -26,6 +29,7 @@ LEFT, RIGHT, TOP, BOTTOM = 72, 12, 12, 44
 KINDS = ("training", "validation")
 
 Point = tuple[float, float]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,15 @@ def chart(title: str, lines: Iterable[Line], across: str = "epoch") -> Chart | N
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:
-    """What of a curve can be drawn: finite points, evenly picked if there are very many, its end
-    always."""
+    """What of a curve can be drawn: finite points, not too many."""
     finite = [(x, y) for x, y in points if all(abs(v) < LARGEST for v in (x, y))]  # NaN is not
-    step = -(-len(finite) // MOST_POINTS) or 1
-    return finite[::-1][::step][::-1]
+    return picked(finite, MOST_POINTS)
+
+
+def picked(items: Sequence[Item], most: int) -> list[Item]:
+    """All of them, or at most so many, evenly, the last one always."""
+    step = -(-len(items) // most) or 1
+    return list(items[::-1][::step][::-1])
 
 
 def _axis(values: Sequence[float], *, whole: bool) -> tuple[float, float, list[float]]:
@@ -139,7 +147,8 @@ History = Mapping[str, Sequence[float]]
 
 
 def read_history(path: Path) -> dict[str, list[float]]:
-    """Columns of a history.csv: names to a number an epoch, NaN for what is none.
+    """Columns of a history.csv: names to a number an epoch, NaN for what is none; of very many
+    epochs every so many, the last one always.
 
     Raises:
         UserError: if it is missing, too large, no text, or has no epochs.
@@ -150,8 +159,9 @@ def read_history(path: Path) -> dict[str, list[float]]:
         raise UserError(f"{path}: can't be read as CSV: {error}") from None
     if not rows or "epoch" not in rows[0]:
         raise UserError(f"{path}: expected a header with the column epoch")
+    epochs = picked(rows[1:], MOST_EPOCHS)
     return {
-        name: [_number(row[place] if place < len(row) else "") for row in rows[1:]]
+        name: [_number(row[place] if place < len(row) else "") for row in epochs]
         for place, name in enumerate(rows[0])
     }
 

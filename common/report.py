@@ -28,8 +28,6 @@ from common.scores import tables
 FLOW = "gradient_flow.png"
 DRAWN = ("learning_curves.png", FLOW)
 """Pictures of ``plots/`` that are drawn anew in the page, or have a place of their own."""
-MOST_EPOCHS = 1_000
-"""In the table of them; of more it has every so many."""
 
 ASKED = ("predict", "evaluate")
 """Commands that every application has."""
@@ -88,7 +86,6 @@ def page(run: runs.Run, record: Record, kept: media.KeptReport, *, ended: bool) 
     sections = [media.embedded(section, run.path) for section in kept.sections]
     told = any(block.kind == "commands" for section in sections for block in section.blocks)
     flow, history = run.plots / FLOW, record.history
-    epochs = list(zip(*history.values(), strict=True))
     return render(
         "report.html",
         title=f"{record.app}: {record.dataset}",
@@ -97,7 +94,8 @@ def page(run: runs.Run, record: Record, kept: media.KeptReport, *, ended: bool) 
         tables=tables(record.result),
         curves=charts.curves(history),
         history=history,
-        epochs=epochs[:: -(-len(epochs) // MOST_EPOCHS) or 1],
+        epochs=list(zip(*history.values(), strict=True)),
+        members=record.config.get("members"),
         flow=media.picture_uri(flow) if flow.exists() and files.inside(flow, run.path) else "",
         sections=sections,
         pictures=media.embedded(others(run, shown), run.path),

@@ -32,12 +32,14 @@ class Scores:
         names: of the columns.
         rows: name of the model to its cells; the first is the network.
         drawn: of the first column the intervals to draw, a row each; none where they are unknown.
+        drawn_as: what these are.
     """
 
     caption: str
     names: Sequence[str]
     rows: Mapping[str, Sequence[Cell]]
     drawn: Sequence[Interval]
+    drawn_as: str
 
 
 def tables(result: Mapping[str, Any]) -> list[Scores]:
@@ -68,7 +70,9 @@ def table(caption: str, rows: Mapping[str, Mapping[str, float]]) -> Scores:
     drawn = [r for r in rows.values() if names and all(f"{names[0]}{e}" in r for e in DRAWN)]
     ends = [(row[f"{n}_low"], row[n], row[f"{n}_high"]) for n in names[:1] for row in drawn]
     whole = intervals(ends) if len(ends) == len(rows) > 1 else []
-    return Scores(caption, [name.replace("_", " ") for name in names], cells, whole)
+    several = any(f"{name}_std" in row for name in names[:1] for row in rows.values())
+    drawn_as = "lowest to highest" if several else "95 % interval"
+    return Scores(caption, [name.replace("_", " ") for name in names], cells, whole, drawn_as)
 
 
 def cells_of(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> list[list[Cell]]:
@@ -81,11 +85,11 @@ def _cell(row: Mapping[str, float], name: str, decimals: int) -> Cell:
     if name not in row:
         return Cell()
     spread = ""
-    if f"{name}_low" in row and f"{name}_high" in row:
+    if f"{name}_std" in row:  # over several trainings; low and high are the ends of these
+        spread = f"± {row[f'{name}_std']:.{decimals}f}"
+    elif f"{name}_low" in row and f"{name}_high" in row:
         low, high = row[f"{name}_low"], row[f"{name}_high"]
         spread = f"{low:.{decimals}f} to {high:.{decimals}f}"
-    elif f"{name}_std" in row:
-        spread = f"± {row[f'{name}_std']:.{decimals}f}"
     return Cell(f"{row[name]:.{decimals}f}", spread, row[name])
 
 

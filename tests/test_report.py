@@ -113,6 +113,15 @@ def test_where_baselines_had_single_words_they_stand_beside_these(tmp_path: Path
     assert {"0.2200", "0.3300", "template"} <= set(texts[words : words + 8])
 
 
+def test_a_mean_over_trainings_has_its_deviation_beside_it(tmp_path: Path) -> None:
+    rows = [{"f1": f1, "f1_std": 0.04, "f1_low": 0.3, "f1_high": 0.9} for f1 in (0.7, 0.6)]
+    run = finished(tmp_path / "run", test=rows[0], baselines={"forest": rows[1]})
+    texts = Page(run.path / "report.html").texts
+    assert texts.count("± 0.0400") == 2
+    assert "lowest to highest" in texts
+    assert "95 % interval" not in texts
+
+
 def test_serving_is_told_where_there_is_something_to_serve(tmp_path: Path) -> None:
     run = finished(tmp_path / "it's")
     assert "tensorflow/serving" not in Page(run.path / "report.html").text
@@ -272,6 +281,15 @@ def test_whatever_metrics_hold_there_is_a_page(result: dict[str, Any]) -> None:
     assert text.endswith("</html>\n")
     entries = [overview.Entry("a", Path("/none"), record)] * 2
     assert overview.page(Path("/none"), entries).endswith("</html>\n")
+
+
+def test_of_very_many_epochs_some_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("epoch,loss\n" + "".join(f"{n},{n}\n" for n in range(1, 2503)))
+    history = charts.read_history(path)
+    assert history["epoch"] == history["loss"] == list(range(3, 2503, 3))
+    ((_, points),) = charts.curves(history)[0].lines
+    assert 250 < len(points) <= charts.MOST_POINTS
 
 
 def test_numbers_have_four_places_that_count() -> None:
