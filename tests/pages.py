@@ -1,5 +1,7 @@
 """What stands in a report's HTML, and what every run's report must show."""
 
+import base64
+import io
 import json
 import math
 import re
@@ -7,7 +9,10 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
+import soundfile
 from markupsafe import escape
+from scipy import signal
 
 from common.config import from_json
 from common.media import Kept, KeptReport, picture_uri
@@ -80,3 +85,13 @@ def sections(run: Path) -> dict[str, tuple[Kept, ...]]:
                 assert len(block.text) > 15
                 assert block.source in page
     return found
+
+
+def alike(block: Kept, samples: np.ndarray, rate: int) -> float:
+    """How much a sound of a page is that of `samples`: 1 if it is, 0 if there is nothing of it."""
+    kept, own = soundfile.read(io.BytesIO(base64.b64decode(block.source.partition(",")[2])))
+    assert own == rate
+    assert abs(len(kept) - len(samples)) < 0.2 * rate
+    assert np.abs(kept).max() > 0.01
+    size = np.linalg.norm(kept) * np.linalg.norm(samples)
+    return float(signal.correlate(kept, samples).max() / size)
