@@ -68,6 +68,9 @@ class Commands:
     lines: Sequence[str]
 
 
+TOLD = 20
+"""Classes, at most, that a picture's words name."""
+
 Block = Text | Table | Picture | Sound | Commands
 
 
@@ -77,6 +80,22 @@ class Section:
 
     title: str
     blocks: Sequence[Block]
+
+
+def confusion_picture(path: Path, counts: np.ndarray, classes: Sequence[str]) -> Picture:
+    """The picture of a confusion matrix; in words, how much of each class is right.
+
+    Args:
+        path: of the picture.
+        counts: ``[classes, classes]``, true by predicted.
+    """
+    right = [
+        f"{name} {row[k] / max(1, row.sum()):.0%} of {row.sum():,}"
+        for k, (name, row) in enumerate(zip(classes, counts, strict=True))
+    ]
+    more = f" and {len(right) - TOLD} more" if len(right) > TOLD else ""
+    told = ", ".join(right[:TOLD]) + more
+    return Picture(path, f"Confusion matrix of the test part, true by predicted; right are {told}")
 
 
 def about_data(name: str, own: Path | None, sources: Mapping[str, str]) -> Section:

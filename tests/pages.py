@@ -1,11 +1,21 @@
 """What stands in a report's HTML, and what every run's report must show."""
 
+import base64
+import io
 import json
 import math
 import re
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+
+import numpy as np
+import soundfile
+from markupsafe import escape
+from scipy import signal
+
+from common.config import from_json
+from common.media import Kept, KeptReport, picture_uri
 
 
 class Page(HTMLParser):
@@ -56,3 +66,32 @@ def assert_shown(run: Path) -> Page:
     for picture in (run / "plots").glob("*.png"):
         assert page.tags["img"] > 0 or picture.stem == "learning_curves"
     return page
+
+
+def sections(run: Path) -> dict[str, tuple[Kept, ...]]:
+    """What the application itself had to show of a run, title to blocks: all of it is in its page,
+    each picture and sound in words too."""
+    written = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    found = {s.title: s.blocks for s in from_json(KeptReport, written, "report.json").sections}
+    page = (run / "report.html").read_text(encoding="utf-8")
+    for title, blocks in found.items():
+        assert escape(title) in page
+        for block in blocks:
+            assert str(escape(block.text)) in page
+            if block.kind == "picture":
+                assert len(block.text) > 40
+                assert picture_uri(run / block.source) in page
+            if block.kind == "sound":
+                assert len(block.text) > 15
+                assert block.source in page
+    return found
+
+
+def alike(block: Kept, samples: np.ndarray, rate: int) -> float:
+    """How much a sound of a page is that of `samples`: 1 if it is, 0 if there is nothing of it."""
+    kept, own = soundfile.read(io.BytesIO(base64.b64decode(block.source.partition(",")[2])))
+    assert own == rate
+    assert abs(len(kept) - len(samples)) < 0.2 * rate
+    assert np.abs(kept).max() > 0.01
+    size = np.linalg.norm(kept) * np.linalg.norm(samples)
+    return float(signal.correlate(kept, samples).max() / size)

@@ -9,9 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from apps.gesture import gallery
+from apps.gesture.streams import Corpus, Stream
 from common import formats
+from common.runs import Run
 from tests.commands import Answer, command, refusal
 from tests.gesture_runs import (
+    CLASSES,
     EVALUATE,
     PREDICT,
     RATE,
@@ -23,7 +27,7 @@ from tests.gesture_runs import (
     train,
     write,
 )
-from tests.pages import Page, assert_shown
+from tests.pages import Page, assert_shown, sections
 
 CHANNELS = ["ax", "ay", "az"]
 
@@ -66,6 +70,51 @@ def test_the_folder_of_a_run_has_all_that_was_promised(causal: bool) -> None:
     assert_shown(run)
 
 
+def test_stretches_that_are_shown_as_wrong_are_labelled_wrongly(tmp_path: Path) -> None:
+    run, _ = small_run()
+    bands, table = sections(run)["Streams"]
+    assert Path(bands.source).stem == "bands"
+    truth = movement(0)
+    assert predict(run, truth.drop(columns=["label", "subject"]), tmp_path).code == 0
+    said = pd.read_csv(tmp_path / "out.csv")["label"]
+    assert 0 < len(table.rows) <= gallery.STRETCHES
+    lengths = []
+    for subject, _, begin, end, true, predicted in table.rows:
+        stretch = slice(round(float(begin) * RATE), round(float(end) * RATE))
+        assert subject == "s0"
+        assert set(truth["label"][stretch]) == {true}
+        assert set(said[stretch]) == {predicted}
+        assert true != predicted
+        lengths.append(float(end) - float(begin))
+    assert lengths == sorted(lengths, reverse=True)
+    confusion, _, subjects = sections(run)["Right and wrong"]
+    result = json.loads((run / "metrics.json").read_text())
+    shares = np.diag(result["confusion"]) / np.sum(result["confusion"], axis=1)
+    for name, share in zip(CLASSES, shares, strict=True):
+        assert f"{name} {share:.0%} of" in confusion.text
+    assert subjects.rows[0][1] == f"{result['test']['frame_accuracy']:.4f}"
+
+
+def test_the_hardest_of_the_other_streams_is_drawn(tmp_path: Path) -> None:
+    truth = np.repeat([0, 1, 0, -1], 10).astype(np.int32)
+    values = np.zeros((40, 1), np.float32)
+    streams = tuple(Stream(f"stream {n}", "s", values, truth) for n in range(3))
+    said = [truth, np.where(truth == 1, 0, truth), np.ones(40, int)]
+    corpus = Corpus("own", ("rest", "wave"), ("ax",), 10.0, streams)
+    Run(tmp_path).plots.mkdir()
+    [picture] = gallery.hardest(Run(tmp_path), corpus, streams, {"network": said})
+    assert picture.path.is_file()
+    assert "stream 2" in picture.alt
+    assert "33.3% of its frames" in picture.alt
+    assert gallery.hardest(Run(tmp_path), corpus, streams[:1], {"network": said[:1]}) == []
+    rows = gallery.wrong(streams, said, corpus.classes, corpus.rate)
+    assert rows == [
+        ("s", "stream 1", "1.00", "2.00", "wave", "rest"),
+        ("s", "stream 2", "0.00", "1.00", "rest", "wave"),
+        ("s", "stream 2", "2.00", "3.00", "rest", "wave"),
+    ]
+
+
 def test_too_few_subjects_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "streams"
     folder.mkdir()
@@ -96,6 +145,10 @@ def test_all_folds_test_each_subject_once(tmp_path: Path) -> None:
     assert "3 folds, mean and standard deviation" in answer.out
     assert "± " in Page(run / "report.html").text
     assert_shown(run / "fold_2")
+    shown = sections(run)
+    assert "fold_2/report.html" in shown["Folds"][0].text
+    assert [row[0] for row in shown["Right and wrong"][-1].rows] == ["s0", "s1", "s2"]
+    assert f"--run {run / 'fold_0'}" in shown["Ask it"][0].lines[0]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apps.music.pieces import HELD, KEYS
+from apps.music.pieces import HELD, KEYS, Piece
 from tests.commands import child, command, refusal
 from tests.music_pieces import (
     EVALUATE,
@@ -22,7 +22,7 @@ from tests.music_pieces import (
     write_midi,
     write_rolls,
 )
-from tests.pages import assert_shown
+from tests.pages import alike, assert_shown, sections
 
 
 def test_a_run_ends_with_scores_baselines_and_commands() -> None:
@@ -46,6 +46,59 @@ def test_a_run_ends_with_scores_baselines_and_commands() -> None:
     }
     assert (run / "plots" / "learning_curves.png").is_file()
     assert_shown(run)
+
+
+def test_the_report_plays_what_the_seed_composes_and_a_test_piece_as_it_was_written() -> None:
+    import tensorflow as tf
+
+    from apps.music import data, gallery, keys, render, serving
+    from apps.music.settings import draw
+    from common import export
+
+    run, _ = small_run()
+    shown = sections(run)
+    corpus = data.load("", small_data())
+    bar = serving.usual_bar(corpus)
+    steps = gallery.whole_bars(bar, corpus.resolution)
+    assert bar
+    assert steps % bar == 0
+    assert len(shown["Composed"]) == 2 * gallery.COMPOSED
+    key = int(np.argmax(keys.counts(corpus.train)))
+    model = export.load(run / "export" / "1").signatures
+    nothing = {"start": np.zeros((1, 0, KEYS), np.int32), "steps": np.array(steps, np.int32)}
+
+    def heard(roll: np.ndarray) -> np.ndarray:
+        found = render.sound(Piece("", roll), corpus.resolution, True, render.TEMPO)
+        assert len(found) <= 15 * render.RATE
+        return found
+
+    for number, sound in enumerate(shown["Composed"][1::2], 1):
+        roll = model["generate"](**nothing, **draw(seed=number, bar=bar, key=key))["roll"]
+        assert alike(sound, heard(roll.numpy()[0]), render.RATE) > 0.9
+    _, harmonised, picture, written = shown["A melody harmonised"]
+    piece = gallery.beginning(corpus.test[0], corpus.resolution)
+    assert alike(written, heard(piece.frames), render.RATE) > 0.9
+    given = tf.constant(piece.frames[np.newaxis], tf.int32)
+    how = draw(bar=piece.bar, offset=piece.offset, key=keys.of(piece))
+    roll = model["harmonise"](given=given, start=given[:, :0], **how)["roll"].numpy()[0]
+    assert alike(harmonised, heard(roll), render.RATE) > 0.9
+    assert piece.name in picture.text
+    assert {path.stem for path in (run / "plots").iterdir()} == {
+        "learning_curves",
+        *("composed_1", "composed_2", "harmonised", "written"),
+    }
+
+
+def test_what_is_played_is_whole_bars_and_no_longer_than_allowed() -> None:
+    from apps.music.gallery import beginning, whole_bars
+
+    assert (whole_bars(16, 4), whole_bars(12, 4), whole_bars(0, 4)) == (64, 72, 76)
+    assert whole_bars(80, 4) == 76  # no bar fits
+    piece = tune(np.random.default_rng(0), notes=90)
+    begun = beginning(piece, 4)
+    assert (len(begun) + begun.offset) % begun.bar == 0
+    assert 76 - begun.bar < len(begun) + begun.offset <= 76
+    assert len(beginning(lines(1, 0), 4)) == 32
 
 
 def test_the_score_of_the_export_is_the_score_of_the_run() -> None:
@@ -171,6 +224,7 @@ def test_a_melody_is_sung_note_by_note(tmp_path: Path) -> None:
     result = json.loads((run / "metrics.json").read_text())
     assert result["head"] == "events"
     assert result["export_difference"] < 1e-3
+    assert {block.kind for block in sections(run)["A melody continued"]} == {"picture", "sound"}
     scored = command(EVALUATE, "--run", run, "--compose", 1, "--out", tmp_path / "scores.json")
     assert scored.code == 0, scored.err
     again = json.loads((tmp_path / "scores.json").read_text())

@@ -7,14 +7,17 @@ import math
 from pathlib import Path
 
 import matplotlib.image
+import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 
 from apps.sentiment.data import load
+from apps.sentiment.gallery import SHOWN, misclassified
 from apps.sentiment.model import normalise
+from apps.sentiment.texts import Labelled
 from tests.commands import Answer, child, command, refusal
-from tests.pages import assert_shown
+from tests.pages import assert_shown, sections
 from tests.sentiment_runs import EVALUATE, PREDICT, small_data, small_run, write_csv
 
 SCORES = {"accuracy", "log_loss", "roc_auc", "calibration_error"}
@@ -70,6 +73,42 @@ def test_the_history_has_a_row_an_epoch(run: Path) -> None:
 def test_the_report_shows_what_came_out(run: Path) -> None:
     page = assert_shown(run)
     assert {"not at their defaults", "units", "6"} <= set(page.texts)
+
+
+def test_texts_that_are_shown_as_wrong_are_labelled_wrongly(run: Path, metrics: dict) -> None:
+    shown = sections(run)
+    assert [Path(block.source).stem for block in shown["Right and wrong"]] == [
+        "confusion",
+        "reliability",
+    ]
+    splits = load("", small_data())
+    truth = {
+        " ".join(text.split()): splits.classes[label]
+        for text, label in zip(splits.test.texts, splits.test.labels, strict=True)
+    }
+    right = round(metrics["test"]["accuracy"] * len(truth))
+    wanted = {False: len(truth) - right, True: right}
+    assert all(wanted.values())
+    for is_right, table in zip(wanted, shown["Examples"], strict=True):
+        assert len(table.rows) == min(SHOWN, wanted[is_right])
+        said = predict(run, *(text for *_, text in table.rows)).out.splitlines()
+        for (true, predicted, probability, text), line in zip(table.rows, said, strict=True):
+            assert line.split("\t")[:1] == [predicted]
+            assert float(line.split("\t")[1]) == pytest.approx(float(probability), abs=0.002)
+            assert truth[text] == true
+            assert (true == predicted) == is_right
+        sure = [float(row[2]) for row in table.rows]
+        assert sure == sorted(sure, reverse=True)
+
+
+def test_texts_are_shown_as_a_table_can_hold_them() -> None:
+    long = Labelled(["a | b\n" * 300, "c"], np.array([0, 1]))
+    sure = np.array([[0.2, 0.8], [0.9, 0.1]])
+    assert misclassified(long, ("no", "yes"), sure).splitlines()[2].startswith("| yes | no | 0.900")
+    line = misclassified(long, ("no", "yes"), sure).splitlines()[3]
+    assert line.count("|") == 5
+    assert 400 < len(line) < 440
+    assert misclassified(long, ("no", "yes"), sure[::-1]).count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["learning_curves", "confusion", "reliability"])

@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 import soundfile
 
-from apps.speech import live, schema
+from apps.speech import data, gallery, live, schema
+from apps.speech.config import SpeechConfig
 from apps.speech.grammar import DIGITS
 from apps.speech.live import Line
 from apps.speech.utterances import RATE
 from common.runs import Run
 from tests.commands import Answer, command, refusal
-from tests.pages import assert_shown
+from tests.pages import alike, assert_shown, sections
 from tests.speech_runs import (
     EVALUATE,
     PREDICT,
     TRAIN,
     causal_run,
+    digits,
     random_run,
     recording,
     small_run,
@@ -59,6 +61,38 @@ def test_the_folder_of_a_run_has_all_that_was_promised(causal: bool) -> None:
         assert line in answer.out
     assert ("--live" in answer.out) == causal
     assert ("--live" in assert_shown(run).text) == causal
+
+
+def test_the_worst_utterances_can_be_heard_in_the_report() -> None:
+    run, _ = small_run()
+    worst = json.loads((run / "metrics.json").read_text())["worst"]
+    test = {u.name: u for u in data.load(SpeechConfig(dataset="digits-few")).test}
+    shown = sections(run)
+    assert [Path(block.source).stem for block in shown["What was heard"]] == ["heard", "errors"]
+    sounds = [block for block in shown["Examples"] if "wrongly" in block.text]
+    assert len(sounds) == gallery.PLAYED
+    for block, row in zip(sounds, worst, strict=False):
+        assert f"said {row['said']!r}, written {row['written']!r}" in block.text
+        assert alike(block, test[row["name"]].waveform, RATE) > 0.9
+
+
+def test_examples_are_the_worst_and_the_longest_that_are_right() -> None:
+    corpus = digits()
+    texts = [u.text if n % 2 else "zero " * (n + 12) for n, u in enumerate(corpus.test)]
+    wrong, right = (gallery.examples(corpus, texts)[part] for part in (slice(3), slice(3, None)))
+    longest = sorted((len(u.text.split()) for u in corpus.test[1::2]), reverse=True)[:3]
+    assert len(wrong) == len(right) == 3
+    for block, length in zip(right, longest, strict=True):
+        said = next(u for u in corpus.test[1::2] if np.array_equal(u.waveform, block.samples))
+        assert len(said.text.split()) == length
+        assert f"written {said.text!r}" in block.caption
+    places = [
+        next(n for n, u in enumerate(corpus.test) if np.array_equal(u.waveform, block.samples))
+        for block in wrong
+    ]
+    assert places == [38, 36, 34]
+    none = gallery.examples(corpus, [u.text for u in corpus.test])
+    assert "No test utterance" in none[0].text
 
 
 def test_what_can_not_be_trained_on_is_refused(tmp_path: Path) -> None:

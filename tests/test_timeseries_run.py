@@ -7,9 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from apps.timeseries.gallery import chosen
 from tests.commands import command, refusal
-from tests.pages import assert_shown
-from tests.timeseries_runs import HORIZON, TRAIN, sales, small_data, small_run, train, write
+from tests.pages import assert_shown, sections
+from tests.timeseries_runs import (
+    HISTORY,
+    HORIZON,
+    TRAIN,
+    sales,
+    small_data,
+    small_run,
+    train,
+    write,
+)
 
 BASELINES = {"last_value", "seasonal_naive", "drift", "ridge"}
 RATIOS = {"mae_ratio", "mae_ratio_low", "mae_ratio_high"}
@@ -29,13 +39,52 @@ def test_the_folder_of_a_run_has_all_that_was_promised() -> None:
     config = json.loads((run / "config.json").read_text())
     assert (config["units"], config["data"]) == (6, str(small_data()))
     plots = {path.stem for path in (run / "plots").iterdir()}
-    assert plots == {"forecasts", "error_by_step", "reliability", "learning_curves"}
+    assert plots == {"forecasts", "error_by_step", "reliability", "learning_curves", "examples"}
     assert list((run / "tensorboard").rglob("events*"))
     best = result["best_baseline"]
     assert f"the best baseline, {best}: {result['baselines'][best]['mae_ratio']:.3f}" in answer.out
     assert_shown(run)
     for line in ("apps.timeseries.predict", "apps.timeseries.evaluate", "saved_model_cli"):
         assert line in answer.out
+
+
+def test_the_best_and_the_worst_forecast_are_shown_as_they_are_scored() -> None:
+    import tensorflow as tf
+
+    run, _ = small_run()
+    shown = sections(run)
+    drawn = [Path(block.source).stem for block in shown["Error and calibration"]]
+    assert drawn == ["error_by_step", "reliability"]
+    forecasts, examples, table = shown["Forecasts"]
+    assert Path(forecasts.source).stem == "forecasts"
+    assert Path(examples.source).stem == "examples"
+    assert [row[0] for row in table.rows] == ["best", "typical", "worst"]
+    rows, loaded = sales(), tf.saved_model.load(str(run / "export" / "1"))
+    sold, known = rows["sales"].to_numpy(), rows.set_index("time").index
+    seconds = np.arange(len(rows), dtype=np.int64) * 3600 + known[0].value // 10**9
+    ratios = []
+    for _, _, target, begin, error in table.rows:
+        at = known.get_loc(begin)
+        past, whole = slice(at - HISTORY, at), slice(at - HISTORY, at + HORIZON)
+        answer = loaded.signatures["serving_default"](
+            target=tf.constant(sold[past], tf.float32)[None, :, None],
+            seconds=tf.constant(seconds[whole])[None],
+            future=tf.constant(rows["warmth"][whole], tf.float32)[None, :, None],
+        )
+        said = answer["point"].numpy()[0, :, 0]
+        ratios.append(np.abs(sold[at : at + HORIZON] - said).mean() / float(error))
+        assert target == "sales"
+    errors = [float(row[-1]) for row in table.rows]
+    assert errors == sorted(errors)
+    assert errors[0] < json.loads((run / "metrics.json").read_text())["test"]["mase"] < errors[2]
+    assert ratios == pytest.approx([ratios[0]] * 3, rel=0.02)  # the same scale of all
+
+
+def test_forecasts_to_show_are_chosen_by_their_error() -> None:
+    errors = np.array([[3.0, np.nan], [1.0, 7.0], [np.nan, 2.0]])
+    assert chosen(errors) == {"best": (1, 0), "typical": (2, 1), "worst": (1, 1)}
+    assert chosen(np.full((2, 1), np.nan)) == {}
+    assert set(chosen(np.ones((1, 1))).values()) == {(0, 0)}
 
 
 def steps_on(run: Path, role: str) -> None:

@@ -12,13 +12,8 @@ from apps.gesture.config import GestureConfig
 from apps.gesture.streams import Corpus, Stream
 from common import export
 from common.cli import command, say_next
-from common.page import Section, about_data, asking
 
 CHECKED = 1500  # frames of a stream that the exported model is asked again in a clean process
-SOURCES = {
-    "watch": "Seven shoulder exercises by ten subjects, recorded by a smartwatch at 50 Hz (Burns "
-    "et al. 2018, arXiv:1802.01489), from the pip package seglearn (BSD 3-clause)."
-}
 SHOWN = {
     "frame_accuracy": "accuracy",
     "macro_f1": "macro F1",
@@ -106,13 +101,6 @@ def commands(result: Mapping[str, Any], folder: Path) -> list[str]:
         *([f"{asked} --live < stream.csv"] if result["causal"] else []),
         f"{python} -m apps.gesture.evaluate --run {run}",
     ]
-
-
-def sections(config: GestureConfig, result: Mapping[str, Any], folder: Path) -> list[Section]:
-    """What the page of a run says of its data, and how to ask it; of all folds in one, the first
-    is asked."""
-    asked = folder / "fold_0" if "folds" in result else folder
-    return [about_data(result["dataset"], config.data, SOURCES), asking(commands(result, asked))]
 
 
 def table(rows: Mapping[str, Mapping[str, float]]) -> None:

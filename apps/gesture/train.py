@@ -70,6 +70,7 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
 
     from apps.gesture import (
         baselines,
+        gallery,
         metrics,
         model,
         objectives,
@@ -239,7 +240,8 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
     expected = probabilities_of(answer, [begun])[0]
     result["export_difference"] = report.check_export(run.export, begun, expected)
     runs.write_json(run.path / "schema.json", written)
-    write_report(run, result, report.sections(config, result, run.path))
+    shown = gallery.sections(config, result, run, corpus, test, everything)
+    write_report(run, result, shown)
     runs.end(run, result)
     report.end(result, run.path)
     return result
@@ -251,7 +253,7 @@ def all_folds(
     """Puts the folds together: means and their spread, every subject once."""
     import numpy as np
 
-    from apps.gesture import metrics, plots, report, schema
+    from apps.gesture import gallery, metrics, plots, report, schema
     from common import runs
     from common.plots import confusion_matrix, save
     from common.report import write as write_report
@@ -281,7 +283,7 @@ def all_folds(
     save(confusion_matrix(counts, classes), run.plots / "confusion.png")
     everyone = {f"{config.cell} network": subjects, **others}
     save(plots.by_subject(everyone), run.plots / "subjects.png")
-    write_report(run, result, report.sections(config, result, run.path))
+    write_report(run, result, gallery.all_folds(config, result, run, classes))
     runs.end(run, result)
     report.all_folds(results, result, run.path)
     return result

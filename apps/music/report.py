@@ -12,14 +12,7 @@ from apps.music.pieces import Corpus, Piece
 from apps.music.settings import Settings, asked
 from common import export
 from common.cli import command, say_next
-from common.page import Section, about_data, asking
 
-SOURCES = {
-    "chorales": "Bach's chorales for four voices from the corpus of the pip package music21, "
-    "under the licences that the package states.",
-    "folk": "Melodies of the Essen folk song collection from the corpus of the pip package "
-    "music21, for non-commercial use: the collection's own licence is in the package.",
-}
 DECIDED = {
     "joint": "frames key by key",
     "voices": "frames voice by voice",
@@ -90,8 +83,3 @@ def commands(result: Mapping[str, Any], folder: Path) -> list[str]:
         f"{python} -m apps.music.predict --run {run} --primer tune.mid --out more.mid",
         f"{python} -m apps.music.evaluate --run {run} --data folder_of_midi",
     ]
-
-
-def sections(config: MusicConfig, result: Mapping[str, Any], folder: Path) -> list[Section]:
-    """What the page of a run says of its data, and how to ask it."""
-    return [about_data(result["dataset"], config.data, SOURCES), asking(commands(result, folder))]

@@ -306,15 +306,20 @@ def state_names(networks: Sequence[Any]) -> list[list[list[str]]]:
     ]
 
 
-def sample(composer: Any, corpus: Corpus, steps: int) -> Piece:
-    """A piece from nothing, in the metre and the key that the corpus has most of; always drawn by
-    the same seed, so that one hears a model change."""
-    bars = [piece.bar for piece in corpus.train]
-    bar = max(set(bars), key=bars.count)
+def sample(composer: Any, corpus: Corpus, steps: int, seed: int = 0) -> Piece:
+    """A piece from nothing, in the metre and the key that the corpus has most of; the same `seed`
+    draws the same, so that one hears a model change."""
+    bar = usual_bar(corpus)
     nothing = tf.zeros([1, 0, KEYS], tf.int32)
-    how = draw(bar=bar, key=int(np.argmax(keys.counts(corpus.train))))
+    how = draw(seed=seed, bar=bar, key=int(np.argmax(keys.counts(corpus.train))))
     roll = composer.compose(nothing, tf.constant(steps), **how)["roll"]
     return Piece("composed", roll.numpy()[0].astype(np.uint8), bar)
+
+
+def usual_bar(corpus: Corpus) -> int:
+    """Frames of the bar that most training pieces have."""
+    bars = [piece.bar for piece in corpus.train]
+    return max(sorted(set(bars)), key=bars.count)
 
 
 def at_least_one(roll: tf.Tensor) -> tf.Tensor:

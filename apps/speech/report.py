@@ -13,17 +13,7 @@ from apps.speech.intake import reasons
 from apps.speech.utterances import Corpus, Utterance, seconds
 from common import export
 from common.cli import command, say_next
-from common.page import Section, about_data, asking
 
-SPOKEN = (
-    "by voices of espeak-ng, from the pip package espeakng-loader (GPL-3, which does not cover "
-    "what it says), and, in the training part, of flite where Debian's libflite1 is installed. No "
-    "voice is in two parts."
-)
-SOURCES = {
-    **dict.fromkeys(("digits", "digits-few"), f"Strings of digits, said {SPOKEN}"),
-    **dict.fromkeys(("commands", "commands-few"), f"Orders to a house, said {SPOKEN}"),
-}
 CHECKED = 4  # utterances that the exported model is asked again in a clean process
 SHOWN = {"wer": "WER", "cer": "CER", "string_accuracy": "all right"}
 
@@ -109,11 +99,6 @@ def commands(result: Mapping[str, Any], folder: Path) -> list[str]:
         *([f"{recorded} --run {run} --live"] if result["causal"] else []),
         f"{python} -m apps.speech.evaluate --run {run}{lexicon}",
     ]
-
-
-def sections(config: SpeechConfig, result: Mapping[str, Any], folder: Path) -> list[Section]:
-    """What the page of a run says of its data, and how to ask it."""
-    return [about_data(result["dataset"], config.data, SOURCES), asking(commands(result, folder))]
 
 
 def table(rows: Mapping[str, Mapping[str, float]]) -> None:

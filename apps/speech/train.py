@@ -33,6 +33,7 @@ def run(config: SpeechConfig) -> dict[str, Any]:
         comparison,
         data,
         features,
+        gallery,
         language,
         metrics,
         model,
@@ -150,7 +151,7 @@ def run(config: SpeechConfig) -> dict[str, Any]:
     save(plots.errors(by_length, result["by_speaker"]), run.plots / "errors.png")
     save(comparison.picture(run, corpus.test), run.plots / "heard.png")
     save_training(fitted.history, fitted.gradient_flow, run.plots, "wer")
-    write_report(run, result, report.sections(config, result, run.path))
+    write_report(run, result, gallery.sections(config, result, run, corpus, heard.texts))
     runs.end(run, result)
     report.end(result, run.path)
     return result

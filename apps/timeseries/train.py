@@ -32,6 +32,7 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         baselines,
         comparison,
         data,
+        gallery,
         metrics,
         model,
         objectives,
@@ -186,7 +187,9 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         portable=ensemble.PORTABLE,
     )
     result["export_difference"] = report.check_export(run.export, asked, forecast.quantiles)
-    write_report(run, result, report.sections(config, result, run.path))
+    mase = metrics.by_window(forecast, truth["test"], scales["test"])["mase"]
+    shown = gallery.sections(config, result, run, panel, shape, found["test"], forecast, mase)
+    write_report(run, result, shown)
     runs.end(run, result)
     report.end(result, run.path, several=len(panel.roles.targets) > 1)
     return result
