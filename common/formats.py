@@ -26,6 +26,8 @@ WEIGHTS = ("float32", "int8")
 """Of LiteRT; int8 with activations quantised as they come ("dynamic range")."""
 OPSET = 18
 """Of ONNX: the newest that tf2onnx 1.17 writes."""
+AFTER = "_after"
+"""Ends the name of an ONNX output whose own name is that of an input."""
 NEAR = 1e-3
 """Answers further apart than this share of the largest one are wrong; int8 weights excepted."""
 
@@ -124,31 +126,50 @@ def of_litert(content: bytes) -> Callable[[Arrays], Arrays]:
 
 
 def to_onnx(model: Path, signature: str) -> dict[str, bytes]:
-    """An ONNX file by its name.
+    """An ONNX file by its name. An output that has an input's name, such as a state, is called
+    ``NAME_after`` in it: in an ONNX graph the same name is the same value.
 
     Raises:
         UserError: without tf2onnx and onnxruntime.
     """
     if not all(map(importlib.util.find_spec, ("tf2onnx", "onnxruntime"))):
         raise UserError("tf2onnx is missing: pip install -c constraints.txt -e '.[onnx]'")
-    import tf2onnx
-
     loaded = export.load(model)  # kept alive: its functions use its variables
     function = loaded.signatures[signature]
     specs = list(function.structured_input_signature[1].values())
 
     @tf.function(input_signature=specs)
     def asked(*values: tf.Tensor) -> Any:
-        return function(**{spec.name: value for spec, value in zip(specs, values, strict=True)})
+        given = {spec.name: value for spec, value in zip(specs, values, strict=True)}
+        said = function(**given)
+        return {f"{name}{AFTER}" if name in given else name: v for name, v in said.items()}
 
     with _silence():
-        proto, _ = tf2onnx.convert.from_function(
-            asked,
-            input_signature=specs,
+        proto = _onnx_of(asked.get_concrete_function())
+    return {f"{signature}.onnx": proto.SerializeToString()}
+
+
+def _onnx_of(function: Any) -> Any:
+    """What ``tf2onnx.convert.from_function`` makes, without its optimizer of transpositions:
+    with that of 1.17 the hop of a causal gesture run has other answers than its graph."""
+    from tf2onnx import optimizer, tf_loader, tfonnx
+
+    inputs = [each.name for each in function.inputs if each.dtype != tf.resource]
+    outputs = {each.name: name for name, each in function.structured_outputs.items()}
+    frozen = tf_loader.from_function(function, inputs, list(outputs))
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(frozen, name="")
+        made = tfonnx.process_tf_graph(
+            graph,
             opset=OPSET,
             custom_op_handlers={"SelectV2": (_as_where, [])},
+            input_names=inputs,
+            output_names=list(outputs),
+            tensors_to_rename={**{name: name.split(":")[0] for name in inputs}, **outputs},
         )
-    return {f"{signature}.onnx": proto.SerializeToString()}
+    steps = ("ConstFold", "Loop", "MergeDuplicatedNodes", "Reshape", "Identity", "BackToBack")
+    wanted = {step: getattr(optimizer, f"{step}Optimizer") for step in steps}
+    return optimizer.optimize_graph(made, optimizers=wanted).make_model("a model of this suite")
 
 
 def _as_where(graph: Any, node: Any, name: str, words: Any) -> Any:
@@ -158,12 +179,13 @@ def _as_where(graph: Any, node: Any, name: str, words: Any) -> Any:
 
 
 def of_onnx(content: bytes) -> Callable[[Arrays], Arrays]:
-    """Runs an ONNX file by onnxruntime."""
+    """Runs an ONNX file by onnxruntime; its outputs by the names that the signature gives them."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
+    called = [output.name for output in session.get_outputs()]
+    names = [name.removesuffix(AFTER) for name in called]
+    return lambda inputs: dict(zip(names, session.run(called, inputs), strict=True))
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
-"""What is exported: whole streams, a stream in chunks of any size, and one hop for LiteRT."""
+"""What is exported: whole streams, a stream in chunks of any size, and one hop for
+LiteRT and ONNX."""
 
 from pathlib import Path
 from typing import Any
@@ -161,21 +162,20 @@ def test_a_bidirectional_model_has_no_steps() -> None:
     assert set(serving(causal=False).signatures()) == {"serving_default", "stream"}
 
 
-# LiteRT
+# LiteRT and ONNX
 
 
 def hop_by_hop(file: Path, exported: Serving) -> np.ndarray:
-    """What a LiteRT file says of the first stream, whose last frame stands in after its end."""
-    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
-    runner = interpreter.Interpreter(str(file)).get_signature_runner()
-    shapes = {name: detail["shape"] for name, detail in runner.get_input_details().items()}
-    state = {name: np.zeros(s, np.float32) for name, s in shapes.items() if name != "frames"}
-    network = exported.network
+    """What a file says of the first stream, whose last frame stands in after its end."""
+    read = formats.of_onnx if file.suffix == ".onnx" else formats.of_litert
+    runner, network = read(file.read_bytes()), exported.network
+    state = {name: v for name, v in exported.examples(FRAMES[0])["hop"].items() if name != "frames"}
+    assert not any(value.any() for value in state.values())
     hops = -(-TIME // network.hop) + network.delay
     frames = np.pad(FRAMES[:1], [(0, 0), (0, hops * network.hop - TIME), (0, 0)], mode="edge")
     found = []
     for part in np.split(frames, hops, axis=1):
-        said = runner(frames=part, **state)
+        said = runner({"frames": part, **state})
         found.append(said.pop("probabilities"))
         state = said
     return np.concatenate(found, axis=1)[:, network.delay * network.hop :][:, :TIME]
@@ -195,3 +195,14 @@ def test_litert_files_say_what_the_model_says(cell: str, tmp_path: Path) -> None
     int8 = hop_by_hop(files["int8"], exported)
     assert (int8.argmax(axis=-1) == expected.argmax(axis=-1)).mean() > 0.9
     assert np.abs(int8 - expected).mean() < 0.05
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_an_onnx_file_says_hop_by_hop_what_the_model_says(cell: str, tmp_path: Path) -> None:
+    """Its states go in and come out, which ONNX has two names for."""
+    pytest.importorskip("tf2onnx")
+    exported = serving(cell=cell, layers=2)
+    write(exported, tmp_path / "1")
+    (made,) = formats.convert(tmp_path / "1", "onnx", tmp_path)
+    expected = whole(exported)["probabilities"].numpy()[:1]
+    assert_allclose(hop_by_hop(made.path, exported), expected, rtol=1e-4, atol=1e-5)
