@@ -28,7 +28,6 @@ The top of this module imports neither TensorFlow nor Keras Tuner.
 """
 
 import contextlib
-import gc
 import importlib.util
 import math
 import tempfile
@@ -170,7 +169,7 @@ def swept(config: Any, space: Space) -> tuple[str, ...]:
         names = dict.fromkeys(n for n in space.fields if getattr(config, n) == default[n])
     if not names:
         raise UserError(
-            f"--sweep: every field is set already; expected --sweep-over some of {known}"
+            f"--sweep: no field is left to sweep over; expected --sweep-over some of {known}"
         )
     return tuple(names)
 
@@ -296,7 +295,6 @@ def attempt(run: Callable[..., Any], config: Any, space: Space, trial: Trial) ->
         for left in (place.weights().parent, place.unfinished):  # the best is trained again, whole
             runs.remove(left)
         keras.utils.clear_session()
-        gc.collect()
     if found["interrupted"]:
         runs.remove(place.path)
         raise KeyboardInterrupt
