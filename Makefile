@@ -12,6 +12,8 @@ GESTURE_RUN := runs/bench/gesture
 MUSIC_RUN := runs/bench/music
 SPEECH_RUN := runs/bench/speech
 SENTIMENT_RUN := runs/bench/sentiment
+# What the flags in ARGS need beside the application itself.
+SWEEP := $(if $(findstring --sweep,$(ARGS)),.venv/.sweep)
 SERVED := $(SENTIMENT_RUN) $(RUN) $(MUSIC_RUN) $(SPEECH_RUN) $(GESTURE_RUN)
 
 .PHONY: help install lint test test-slow sentiment timeseries music speech gesture gesture-folds \
@@ -42,6 +44,10 @@ install: .venv/.app ## make .venv and install the suite in it
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[speech]'
 	@touch $@ .venv/.app
 
+.venv/.sweep: $(MANIFEST) | .venv/bin/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[sweep]'
+	@touch $@ .venv/.app
+
 .venv/.export: $(MANIFEST) | .venv/bin/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[edge,onnx]'
 	@touch $@ .venv/.app
@@ -69,19 +75,19 @@ test-slow: .venv/.dev ## the slow tests
 kill-test: .venv/.dev ## kill each app's training 40 times and compare its end; ARGS="--kills 5 music"
 	$(BIN)/python -m tests.kills $(ARGS)
 
-sentiment: .venv/.app ## train, score and export on IMDb; ARGS="--preset best" for more
+sentiment: .venv/.app $(SWEEP) ## train, score and export on IMDb; ARGS="--preset best" for more
 	$(BIN)/python -m apps.sentiment.train $(ARGS)
 
-timeseries: .venv/.app ## train, score and export on electricity demand; ARGS="--dataset weather"
+timeseries: .venv/.app $(SWEEP) ## train, score and export on electricity demand; ARGS="--dataset weather"
 	$(BIN)/python -m apps.timeseries.train $(ARGS)
 
-music: .venv/.app ## train, score and export on Bach's chorales; ARGS="--dataset folk"
+music: .venv/.app $(SWEEP) ## train, score and export on Bach's chorales; ARGS="--dataset folk"
 	$(BIN)/python -m apps.music.train $(ARGS)
 
-speech: .venv/.speech ## train, score and export on spoken digits; ARGS="--dataset commands"
+speech: .venv/.speech $(SWEEP) ## train, score and export on spoken digits; ARGS="--dataset commands"
 	$(BIN)/python -m apps.speech.train $(ARGS)
 
-gesture: .venv/.app ## train, score and export on watch streams; ARGS=--causal labels them live
+gesture: .venv/.app $(SWEEP) ## train, score and export on watch streams; ARGS=--causal labels them live
 	$(BIN)/python -m apps.gesture.train $(ARGS)
 
 gesture-folds: .venv/.app ## the same for all five folds: every subject is tested once

@@ -9,12 +9,15 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import tyro
 
 from common import cluster, resuming, runs
 from common.errors import UserError
+
+if TYPE_CHECKING:
+    from common.sweep import Space
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_OURS = (
@@ -36,14 +39,16 @@ def main(
     prog: str,
     presets: Presets | None = None,
     app: str = "",
+    space: "Space | None" = None,
 ) -> NoReturn:
     """Parses the command line into a `config_type`, runs it, and exits; a run that --resume names
-    and that has ended already is left alone.
+    and that has ended already is left alone. With --sweep what to run is first chosen by trials.
 
     Exit codes: 0; 2 for what the user can mend, after one line on stderr; 130 after Ctrl-C.
 
     Args:
         app: the application whose runs the command trains.
+        space: what its sweeps go over; `run` then takes ``trial`` (``common.sweep``).
     """
     several = False
     try:
@@ -57,6 +62,10 @@ def main(
             resuming.refuse_other_data(path, config)
         several = getattr(config, "strategy", "") == "multi-worker"
         with cluster.joined(config, app) if several else contextlib.nullcontext(config) as own:
+            if space is not None and own.sweep is not None:
+                from common import sweep
+
+                own = sweep.choose(run, own, app, space)
             run(own)
         code = 0
     except UserError as error:

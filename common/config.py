@@ -14,6 +14,7 @@ from common.errors import UserError
 CellName = Literal["simple", "irnn", "lstm", "gru", "mgu", "mingru", "minlstm"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 StrategyName = Literal["none", "mirrored", "multi-worker"]
+SweepName = Literal["random", "hyperband"]
 
 
 @dataclass(frozen=True)
@@ -72,17 +73,35 @@ class TrainConfig:
     """Log how far the loss reaches back in time: norms of dL/ds at each step, on one batch."""
     seed: int = 0
     """Fixes initial weights, order and dropout: the same seed gives the same scores."""
+    sweep: SweepName | None = None
+    """First try other values of some fields, and train what scores best on the validation part.
+    random: each drawn on its own; hyperband: many for few epochs, the better ones for more, up to
+    --epochs."""
+    trials: int | None = None
+    """Configurations that a sweep tries. Default: 10; with hyperband as many as its brackets have,
+    and fewer if this is lower."""
+    sweep_over: tuple[str, ...] | None = None
+    """Fields to sweep over, such as `learning_rate units`. Default: all that the application has
+    ranges for and no flag has set."""
 
     def __post_init__(self) -> None:
         positive = ("units", "layers", "epochs", "patience", "batch_size", "learning_rate")
         shares = ("warmup", "average")
-        for name in (*positive, "keep_checkpoints", "worker_minutes"):
+        for name in (*positive, "keep_checkpoints", "worker_minutes", "trials"):
             value = getattr(self, name)
             self.require(name, value is None or value > 0, "above 0")
         for name in shares:
             self.require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("weight_decay", "clip_norm", "truncate", "seed", "checkpoint_minutes"):
             self.require(name, getattr(self, name) >= 0, "at least 0")
+        if self.sweep is None and (self.trials is not None or self.sweep_over is not None):
+            raise UserError("--trials and --sweep-over go with --sweep random or hyperband")
+        if self.sweep == "hyperband" and self.epochs is None:
+            raise UserError("--sweep hyperband: expected --epochs, the most that a trial is given")
+        if self.sweep is not None and self.strategy == "multi-worker":
+            raise UserError(
+                "--sweep with --strategy multi-worker: sweep on one machine, then train"
+            )
 
     def require(self, name: str, holds: bool, expected: str) -> None:
         """Raises UserError, naming the flag, unless `holds`."""

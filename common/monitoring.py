@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
+from tensorboard.plugins.hparams import api as hparams
 
 from common import runs
 from common.cells import LinearCell
@@ -76,6 +77,17 @@ class Monitor:
         with self._writing(step):
             for name, value in values.items():
                 tf.summary.scalar(f"{group}/{name}", value)
+
+    def hparams(self, values: dict[str, Any], trial: str, began: float) -> None:
+        """What a trial of a sweep was trained with, for the HParams tab.
+
+        Args:
+            values: hyperparameter -> number or text.
+            trial: its name; trials of one name are shown as one.
+            began: seconds since 1970.
+        """
+        with self._writing(0):
+            hparams.hparams(values, trial_id=trial, start_time_secs=began)
 
     def figure(self, name: str, figure: Figure, step: int) -> None:
         """A picture, in the Images tab."""

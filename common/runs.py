@@ -7,6 +7,7 @@
     report.html      all of it to look at (``common.report``)
     report.json      what of that only the training knows
     plots/           pictures
+    trials.json      the trials of a sweep, and trials/ with a run of each (``common.sweep``)
     checkpoints/     the best weights; until the end, where to go on from (``common.checkpoints``)
     tensorboard/     event files
     export/1/        the SavedModel
@@ -127,9 +128,7 @@ def start(run: Run, app: str, config: object) -> None:
         run.path.mkdir(parents=True, exist_ok=True)
         if not run.config.exists():
             write_json(run.unfinished, {"versions": versions(), **fingerprints(config, run.path)})
-            values = to_json(config)
-            values.pop("resume", None)  # how it was called, not what it is
-            write_json(run.config, {"app": app, **values, "defaults": defaults(config)})
+            write_config(run, app, config)
         run.plots.mkdir(exist_ok=True)
         run.weights().parent.mkdir(exist_ok=True)
     except OSError as error:
@@ -138,6 +137,13 @@ def start(run: Run, app: str, config: object) -> None:
         for left in folder.glob(".*"):
             if re.match(r"\.[0-9a-f]{8}\.|\.writing-", left.name):
                 remove(left)
+
+
+def write_config(run: Run, app: str, config: object) -> None:
+    """Writes config.json."""
+    values = to_json(config)
+    values.pop("resume", None)  # how it was called, not what it is
+    write_json(run.config, {"app": app, **values, "defaults": defaults(config)})
 
 
 def end(run: Run, result: Mapping[str, Any]) -> None:

@@ -97,6 +97,14 @@ class Fitted:
         """What is left where a training stands."""
         return cls(now.rows, now.seconds, now.best_epoch, interrupted, now.flow)
 
+    def validated(self) -> dict[str, Any]:
+        """What a trial of a sweep returns (``common.sweep``): the validation scores at the best
+        epoch, by name; none if no epoch was finished."""
+        best = self.history[self.best_epoch - 1] if self.best_epoch else {}
+        scores = {k.removeprefix("val_"): v for k, v in best.items() if k.startswith("val_")}
+        said = {"best_epoch": self.best_epoch, "seconds": self.seconds}
+        return {"scores": scores, "interrupted": self.interrupted, **said}
+
 
 def fit(
     trainer: Trainer,

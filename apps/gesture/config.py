@@ -8,6 +8,7 @@ import tyro
 
 from common.config import TrainConfig
 from common.errors import UserError
+from common.sweep import Between, Space
 
 Smoothing = Literal["none", "minimum", "viterbi", "filter"]
 Fold = Literal["0", "1", "2", "3", "4", "all"]
@@ -98,6 +99,11 @@ class GestureConfig(TrainConfig, TableConfig):
             self.require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("lookahead", "rotation", "pose", "amplitude", "scaling", "warp", "noise"):
             self.require(name, getattr(self, name) >= 0, "at least 0")
+        if self.sweep is not None and self.fold == "all":
+            raise UserError(
+                "--sweep with --fold all: who is validated on in one fold is tested in "
+                "another; sweep on one fold, and train all with what it chose"
+            )
         if self.causal and self.smoothing in ("minimum", "viterbi"):
             raise UserError(
                 f"--smoothing {self.smoothing} with --causal: it looks at the whole stream; drop "
@@ -124,6 +130,20 @@ class GestureConfig(TrainConfig, TableConfig):
         """Frames after a frame that may have to arrive before it is labelled: 0 of a
         bidirectional model, which has the whole stream."""
         return (self.delay + 1) * self.frames_a_step - 1 if self.causal else 0
+
+
+SPACE = Space(
+    monitor="frame_accuracy",
+    fields={
+        "learning_rate": Between(1e-3, 1e-2, log=True),
+        "units": (32, 64, 128),
+        "layers": (1, 2, 3),
+        "width": (32, 64, 128),
+        "cell": ("gru", "lstm", "mingru"),
+        "dropout": Between(0.1, 0.6),
+    },
+)
+"""What --sweep goes over, and the score that it chooses by."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ TensorFlow is imported inside ``run``, so that --help answers at once.
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from apps.gesture.config import GestureConfig
+from apps.gesture.config import SPACE, GestureConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from common.runs import Run
 
 
-def run(config: GestureConfig) -> dict[str, Any]:
-    """A run of one fold, or of all; returns what it writes to metrics.json.
+def run(config: GestureConfig, trial: bool = False) -> dict[str, Any]:
+    """A run of one fold, or of all; returns what it writes to metrics.json, or as a `trial` of a
+    sweep what it scored on the validation part.
 
     Raises:
         UserError: for data or a run to begin from that are not there, and for data that can't be
@@ -45,7 +46,7 @@ def run(config: GestureConfig) -> dict[str, Any]:
     strategy = training.set_up(config)
     corpus = data.load(config.dataset, config.data, config)
     if config.fold != "all":
-        return one_fold(config, corpus, run)
+        return one_fold(config, corpus, run, trial)
     streams.split(corpus, 0)  # too few subjects are refused before anything is written
     runs.start(run, "gesture", config)
     results = []
@@ -64,7 +65,9 @@ def run(config: GestureConfig) -> dict[str, Any]:
     return all_folds(config, results, run)
 
 
-def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, Any]:
+def one_fold(
+    config: GestureConfig, corpus: "Corpus", run: "Run", trial: bool = False
+) -> dict[str, Any]:
     """Trains on some subjects, chooses by others, and tests on others still."""
     import numpy as np
 
@@ -176,6 +179,8 @@ def one_fold(config: GestureConfig, corpus: "Corpus", run: "Run") -> dict[str, A
 
     networks, fits = fit_several(1 if config.refit else config.members, "train")
     fitted, seconds = fits[0], sum(one.seconds for one in fits)
+    if trial:  # of a sweep, which asks for nothing else
+        return fitted.validated()
     transitions = learned_transitions([s.labels for s in fixed["train"]], len(classes))
     written = schema.make(config, corpus, parts, transitions)
     said = probabilities_of(model.compiled(networks), fixed["validation"])
@@ -301,4 +306,4 @@ def probabilities_of(answer: Any, streams: "Sequence[Stream]") -> "list[np.ndarr
 
 
 if __name__ == "__main__":
-    main(run, GestureConfig, prog="python -m apps.gesture.train", app="gesture")
+    main(run, GestureConfig, prog="python -m apps.gesture.train", app="gesture", space=SPACE)

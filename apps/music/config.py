@@ -6,6 +6,7 @@ from typing import Literal
 
 from common.config import TrainConfig
 from common.errors import UserError
+from common.sweep import Between, Space
 
 Head = Literal["auto", "joint", "voices", "events", "independent"]
 
@@ -68,6 +69,22 @@ PRESETS: dict[str, dict[str, object]] = {
     "default": {},
     "best": {"members": 3},
 }
+
+
+SPACE = Space(
+    monitor="nll",
+    lower_is_better=True,
+    fields={
+        "learning_rate": Between(1e-3, 1e-2, log=True),
+        "units": (128, 256, 384, 512),
+        "density_units": (128, 256, 384),
+        "layers": (1, 2),
+        "cell": ("gru", "lstm", "mingru"),
+        "dropout": Between(0.0, 0.5),
+        "weight_decay": Between(0.005, 0.2, log=True),
+    },
+)
+"""What --sweep goes over, and the score that it chooses by."""
 
 
 TEMPERATURE, TOP_P = 1.0, 0.98

@@ -7,7 +7,7 @@ TensorFlow is imported inside ``run``, so that --help answers at once.
 import dataclasses
 from typing import Any
 
-from apps.music.config import PRESETS, MusicConfig
+from apps.music.config import PRESETS, SPACE, MusicConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
@@ -19,8 +19,9 @@ HEARD = 20
 """So many times in a training."""
 
 
-def run(config: MusicConfig) -> dict[str, Any]:
-    """One training run; returns what it writes to metrics.json.
+def run(config: MusicConfig, trial: bool = False) -> dict[str, Any]:
+    """One training run; returns what it writes to metrics.json, or as a `trial` of a sweep what it
+    scored on the validation part.
 
     Raises:
         UserError: for data that are not there, and for data that can't be used.
@@ -128,6 +129,8 @@ def run(config: MusicConfig) -> dict[str, Any]:
             save_training(fitted.history, flow, run.plots, "nll", loss="nll")
         if fitted.interrupted:
             break
+    if trial:  # of a sweep, which asks for nothing else
+        return fitted.validated()
     if not workers.is_chief(strategy):  # which does the rest for all
         return {}
     ensemble = together(networks)
@@ -166,4 +169,11 @@ def run(config: MusicConfig) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(run, MusicConfig, prog="python -m apps.music.train", presets=PRESETS, app="music")
+    main(
+        run,
+        MusicConfig,
+        prog="python -m apps.music.train",
+        presets=PRESETS,
+        app="music",
+        space=SPACE,
+    )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from common.config import TrainConfig
+from common.sweep import Between, Space
 
 Direction = Literal["forward", "bidirectional"]
 
@@ -79,6 +80,21 @@ PRESETS: dict[str, dict[str, object]] = {
         "word_dropout": 0.05,
     },
 }
+
+
+SPACE = Space(
+    monitor="accuracy",
+    fields={
+        "learning_rate": Between(1e-3, 1e-2, log=True),
+        "units": (32, 64, 128),
+        "layers": (1, 2),
+        "cell": ("gru", "lstm", "mingru"),
+        "embedding": (64, 128, 256),
+        "input_dropout": Between(0.0, 0.5),
+        "readout_dropout": Between(0.2, 0.7),
+    },
+)
+"""What --sweep goes over, and the score that it chooses by."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ TensorFlow is imported inside ``run``, so that --help answers at once.
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from apps.sentiment.config import PRESETS, SentimentConfig
+from apps.sentiment.config import PRESETS, SPACE, SentimentConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 VECTOR_SCALE = 0.3  # deviation of the entries of word vectors made from counts
 
 
-def run(config: SentimentConfig) -> dict[str, Any]:
-    """One training run; returns what it writes to metrics.json.
+def run(config: SentimentConfig, trial: bool = False) -> dict[str, Any]:
+    """One training run; returns what it writes to metrics.json, or as a `trial` of a sweep what it
+    scored on the validation part.
 
     Raises:
         UserError: for data or a run to begin from that are not there, and for data that can't be
@@ -134,6 +135,8 @@ def run(config: SentimentConfig) -> dict[str, Any]:
             save_training(fitted.history, flow, run.plots, "accuracy", loss="log_loss")
         if fitted.interrupted:
             break
+    if trial:  # of a sweep, which asks for nothing else
+        return fitted.validated()
     if not workers.is_chief(strategy):  # which does the rest for all
         return {}
     network = model.together(networks)
@@ -190,4 +193,5 @@ if __name__ == "__main__":
         prog="python -m apps.sentiment.train",
         presets=PRESETS,
         app="sentiment",
+        space=SPACE,
     )

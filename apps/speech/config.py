@@ -8,6 +8,7 @@ import tyro
 
 from common.config import TrainConfig
 from common.errors import UserError
+from common.sweep import Between, Space
 
 TextForm = Literal["plain", "as-is"]
 Symbols = Literal["characters", "words"]
@@ -200,6 +201,22 @@ class SpeechConfig(TrainConfig, DataConfig, AugmentConfig):
     def seconds_a_step(self) -> float:
         """Of the encoder's output."""
         return self.hop * 2**self.pyramid * HOP_SECONDS
+
+
+SPACE = Space(
+    monitor="wer",
+    lower_is_better=True,
+    fields={
+        "learning_rate": Between(1e-3, 1e-2, log=True),
+        "units": (64, 128, 192),
+        "layers": (1, 2, 3),
+        "width": (64, 128, 256),
+        "cell": ("gru", "lstm", "mingru"),
+        "dropout": Between(0.0, 0.5),
+        "smoothing": Between(0.0, 0.2),
+    },
+)
+"""What --sweep goes over, and the score that it chooses by."""
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ TensorFlow is imported inside ``run``, so that --help answers at once.
 
 from typing import Any
 
-from apps.speech.config import SpeechConfig
+from apps.speech.config import SPACE, SpeechConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
 
-def run(config: SpeechConfig) -> dict[str, Any]:
-    """One training run; returns what it writes to metrics.json.
+def run(config: SpeechConfig, trial: bool = False) -> dict[str, Any]:
+    """One training run; returns what it writes to metrics.json, or as a `trial` of a sweep what it
+    scored on the validation part.
 
     Raises:
         UserError: for data or a run to begin from that are not there, and for data that can't be
@@ -112,6 +113,8 @@ def run(config: SpeechConfig) -> dict[str, Any]:
         history=run.history(),
         board=board,
     )
+    if trial:  # of a sweep, which asks for nothing else
+        return fitted.validated()
     if not workers.is_chief(strategy):  # which does the rest for all
         return {}
 
@@ -158,4 +161,4 @@ def run(config: SpeechConfig) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(run, SpeechConfig, prog="python -m apps.speech.train", app="speech")
+    main(run, SpeechConfig, prog="python -m apps.speech.train", app="speech", space=SPACE)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from common.config import TrainConfig
 from common.errors import UserError
+from common.sweep import Between, Space
 
 LEVELS = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
 """Of the quantiles that every model gives: 80 % and 95 % intervals, and enough between them
@@ -112,6 +113,21 @@ class TimeSeriesConfig(TrainConfig, TableConfig):
         """With what suits the packaged dataset, where a flag leaves it open."""
         settings = {} if self.data is not None else SUITED.get(self.dataset, {})
         return replace(self, **{k: v for k, v in settings.items() if getattr(self, k) is None})
+
+
+SPACE = Space(
+    monitor="loss",
+    lower_is_better=True,
+    fields={
+        "learning_rate": Between(3e-4, 1e-2, log=True),
+        "units": (32, 64, 128, 256),
+        "layers": (1, 2),
+        "cell": ("gru", "lstm", "mingru"),
+        "dropout": Between(0.0, 0.6),
+        "weight_decay": Between(1e-3, 0.1, log=True),
+    },
+)
+"""What --sweep goes over, and the score that it chooses by."""
 
 
 @dataclass(frozen=True)

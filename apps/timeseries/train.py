@@ -7,13 +7,14 @@ TensorFlow is imported inside ``run``, so that --help answers at once.
 import dataclasses
 from typing import Any
 
-from apps.timeseries.config import TimeSeriesConfig
+from apps.timeseries.config import SPACE, TimeSeriesConfig
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
 
-def run(config: TimeSeriesConfig) -> dict[str, Any]:
-    """One training run; returns what it writes to metrics.json.
+def run(config: TimeSeriesConfig, trial: bool = False) -> dict[str, Any]:
+    """One training run; returns what it writes to metrics.json, or as a `trial` of a sweep what it
+    scored on the validation part.
 
     Raises:
         UserError: for data that are not there, and for a table that can't be used.
@@ -134,6 +135,8 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
         if trained[-1][1].interrupted:
             break
     networks, fits = zip(*trained, strict=True)
+    if trial:  # of a sweep, which asks for nothing else
+        return fits[0].validated()
     correction = serving.Correction.of(networks[0])
     said = serving.Ensemble(networks, correction).answers(batches["validation"].in_order())
     if config.calibrate or config.loss != "pinball":  # a point has no spread of its own
@@ -196,4 +199,10 @@ def run(config: TimeSeriesConfig) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(run, TimeSeriesConfig, prog="python -m apps.timeseries.train", app="timeseries")
+    main(
+        run,
+        TimeSeriesConfig,
+        prog="python -m apps.timeseries.train",
+        app="timeseries",
+        space=SPACE,
+    )
