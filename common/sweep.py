@@ -96,6 +96,7 @@ class Trial:
 
     @property
     def name(self) -> str:
+        """Of its folder."""
         return f"{self.number:03d}"
 
     @property
@@ -218,6 +219,7 @@ def questions(oracle: Any) -> Iterator[tuple[Any, Trial]]:
 
 
 def rounded(value: Any) -> Any:
+    """A value as it can be read: of a float, ``DIGITS`` significant digits."""
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
@@ -317,6 +319,7 @@ def show(folder: runs.Run, app: str, trial: Trial, began: float) -> None:
 
 
 def file_of(folder: runs.Run) -> Path:
+    """The table of the trials of a sweep."""
     return folder.path / "trials.json"
 
 

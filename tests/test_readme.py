@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -50,8 +51,8 @@ ALL = sorted({line for document in DOCUMENTS for line in commands(document)})
 def test_a_command_has_the_flags_that_it_is_given(line: str) -> None:
     asked = []
 
-    def parse(run: object, kind: type, *, prog: str, presets: object = None, app: str = "") -> None:
-        asked.append(cli.parse(kind, sys.argv[1:], prog=prog, presets=presets))  # type: ignore[arg-type]
+    def parse(run: object, kind: type, *, prog: str, presets: Any = None, **_: object) -> None:
+        asked.append(cli.parse(kind, sys.argv[1:], prog=prog, presets=presets))
 
     module, *words = shlex.split(line)[2:]
     with mock.patch("common.cli.main", parse):

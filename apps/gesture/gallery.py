@@ -108,7 +108,7 @@ def hardest(
     labels: Mapping[str, Sequence[np.ndarray]],
 ) -> list[Block]:
     """``plots/hardest.png``: the stream, other than the first, of which the network has least
-    right; nothing if there is no other."""
+    right, of ``labels`` ``[time]`` by model and stream; nothing if there is no other."""
     network = next(iter(labels.values()))
     shares = [share_right(stream, own) for stream, own in zip(test, network, strict=True)]
     known = [n for n in range(1, len(test)) if np.isfinite(shares[n])]
@@ -123,7 +123,7 @@ def hardest(
 
 
 def share_right(stream: Stream, said: np.ndarray) -> float:
-    """Of the frames whose label is known; NaN if there are none."""
+    """Of the frames whose label is known, of labels ``[time]``; NaN if there are none."""
     known = stream.labels >= 0
     return float((said == stream.labels)[known].mean()) if known.any() else float("nan")
 
@@ -132,7 +132,7 @@ def wrong(
     streams: Sequence[Stream], said: Sequence[np.ndarray], classes: Sequence[str], rate: float
 ) -> list[tuple[str, ...]]:
     """Subject, stream, first second, last, true and said class of the longest stretches where one
-    class was said for another."""
+    class was said for another, of labels ``[time]`` a stream."""
     found = []
     for stream, labels in zip(streams, said, strict=True):
         mistaken = (stream.labels >= 0) & (stream.labels != labels)

@@ -84,7 +84,7 @@ def continued(
     run: Run, corpus: Corpus, piece: Piece, roll: tf.Tensor, how: Drawing, ensemble: Any
 ) -> Section:
     """The beginning of a test melody and how the network goes on, and the melody as it was
-    written; arguments as of ``harmonised``."""
+    written, of ``[1, time, 88]``; arguments as of ``harmonised``."""
     given = min(len(piece) // 2, LED * piece.bar or len(piece) // 2)
     steps = tf.constant(len(piece) - given)
     found = ensemble.compose(roll[:, :given], steps, **how)["roll"]

@@ -75,7 +75,8 @@ def sections(
 def misclassified(
     part: Labelled, classes: Sequence[str], probabilities: np.ndarray, count: int = 10
 ) -> str:
-    """The texts that the model is most sure and wrong about, as Markdown."""
+    """The texts that the model is most sure and wrong about, as Markdown; of probabilities
+    ``[texts, classes]``."""
     rows = surest(part, classes, probabilities, right=False, count=count)
     lines = [HEADER, ["---"] * len(HEADER), *rows]
     return "\n".join(f"| {' | '.join(c.replace('|', '/') for c in row)} |" for row in lines)

@@ -213,7 +213,7 @@ SPACE = Space(
         "width": (64, 128, 256),
         "cell": ("gru", "lstm", "mingru"),
         "dropout": Between(0.0, 0.5),
-        "smoothing": Between(0.0, 0.2),
+        "label_smoothing": Between(0.0, 0.2),
     },
 )
 """What --sweep goes over, and the score that it chooses by."""

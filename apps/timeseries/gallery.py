@@ -86,7 +86,7 @@ def examples(
     errors: np.ndarray,
 ) -> list[Block]:
     """The best, the typical and the worst forecast as ``plots/examples.png`` and in a table;
-    arguments as of ``sections``."""
+    ``errors`` is ``[windows]``, other arguments as of ``sections``."""
     found = chosen(errors)
     if not found:
         return [Text("No window of the test part has a MASE to be chosen by.")]
