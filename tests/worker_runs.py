@@ -31,6 +31,8 @@ FLAGS: dict[str, list[object]] = {
         *("--units", 8, "--width", 8, "--filters", 3, "--attention", 8, "--mels", 20),
         *("--layers", 1, "--epochs", 2, "--batch-size", 5, "--short-first", 1),
         *("--dropout", 0, "--sampling", 0, "--mel-masks", 0, "--time-masks", 0),
+        *("--tract", 0, "--formants", 0, "--learning-rate", 3e-4),
+        *("--noise", 1),  # without it channels are the logarithm of what rounding left
     ],
     "gesture": [
         *("--units", 8, "--width", 8, "--layers", 1, "--epochs", 1, "--piece", 2),
