@@ -42,12 +42,13 @@ class BenchmarkConfig:
 def run(config: BenchmarkConfig) -> dict[str, Any]:
     """Prints a row for each application, and writes them to --out."""
     config.out.parent.mkdir(parents=True, exist_ok=True)
+    machine = measure.machine()
     start_tensorflow()
     rows = {}
     for app in config.apps:
         print(f"{app} ...", flush=True)
         rows[app] = measured(app, config)
-    result = {"apps": rows, "versions": runs.versions()}
+    result = {"apps": rows, "machine": machine, "versions": runs.versions()}
     runs.write_json(config.out, result)
     show(rows)
     return result

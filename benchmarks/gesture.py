@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from apps.gesture import schema as schemas
+from benchmarks import measure
 from common import runs
 from common.cli import main, start_tensorflow
 from common.errors import UserError
@@ -46,6 +47,7 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
         raise UserError(f"--run {config.run}: bidirectional, expected a run with --causal")
     if importlib.util.find_spec("ai_edge_litert") is None:
         raise UserError("ai-edge-litert is missing: pip install -c constraints.txt -e '.[edge]'")
+    machine = measure.machine()
     start_tensorflow()
 
     from common import export, formats
@@ -71,6 +73,7 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
             }
             for name, taken in seconds.items()
         },
+        "machine": machine,
         "versions": {**runs.versions(), "ai-edge-litert": version("ai-edge-litert")},
     }
     config.out.parent.mkdir(parents=True, exist_ok=True)

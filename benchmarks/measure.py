@@ -39,6 +39,7 @@ Row = Mapping[str, Any]
 def machine() -> dict[str, Any]:
     """Processor, cores that this process may use, memory (GB), and how many processes wanted a
     core over the last minute: above 0.5 somebody else was at work."""
+    affinity = getattr(os, "sched_getaffinity", None)
     model = platform.processor() or platform.machine()
     known = Path("/proc/cpuinfo")
     if known.is_file():
@@ -46,7 +47,7 @@ def machine() -> dict[str, Any]:
         model = named[0].split(":", 1)[1].strip() if named else model
     return {
         "cpu": model,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": len(affinity(0)) if affinity else os.cpu_count(),  # macOS has none
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "load": os.getloadavg()[0],
     }

@@ -104,15 +104,15 @@ def likelihoods(folders: Sequence[Path]) -> dict[str, dict[str, Any]]:
         test, head = scores["test"], scores["head"]
         known = [nll for kind, nll in PUBLISHED.values() if kind == head]
         best = min(known, default=0.0)
+        history = measure.history(finished.history())
+        there = measure.reached(history, "val_nll", best, at_most=True)
         with tempfile.TemporaryDirectory() as again:
             peak = measure.alone(measure.training_peak, "music", folder, Path(again) / "run")
         rows[f"ours {number}, {scores['cell']}, preset {asked.get('preset', 'default')}"] = {
             "head": head,
             "nll": test["nll"],
             "interval": f"[{test['nll_low']:.2f}, {test['nll_high']:.2f}]",
-            "target_seconds": measure.reached(
-                measure.history(finished.history()), "val_nll", best, at_most=True
-            ),
+            "target_seconds": there or ("never" if known else None),
             "train_seconds": scores["train_seconds"],
             "peak_bytes": peak,
             "bytes": measure.size_of(finished.export),

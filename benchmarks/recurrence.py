@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import measure
 from common.cli import start_tensorflow
 
 SHAPES = [(64, 128, 128, 128), (32, 200, 64, 64), (32, 500, 64, 256), (16, 1000, 32, 64)]
@@ -43,6 +44,7 @@ def main() -> None:
 
     from common import runs
 
+    machine = measure.machine()
     tf.get_logger().setLevel("ERROR")  # many functions are traced here, and meant to be
     cases = [
         measured(name, shape, masked, words.runs)
@@ -69,7 +71,8 @@ def main() -> None:
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
     whole = {**figures, "cases": cases, "six_products": gemm, "long": long, "memory": memory}
-    runs.write_json(results / "recurrence.json", {**whole, "versions": runs.versions()})
+    whole |= {"machine": machine, "versions": runs.versions()}
+    runs.write_json(results / "recurrence.json", whole)
 
 
 def measured(

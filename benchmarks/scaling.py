@@ -22,12 +22,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import measure
 from common import launch, runs
 from common.cli import main, start_tensorflow
 from common.errors import UserError
 
 WARM = 5  # steps that are not counted
-MEASURE = ("-c", "import sys; from benchmarks.scaling import measure; measure(sys.argv[1])")
+MEASURE = ("-c", "import sys; from benchmarks.scaling import one_worker; one_worker(sys.argv[1])")
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,15 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise UserError("one core found, expected two: each worker is held to one of its own")
-    load = os.getloadavg()[0]
+    machine = measure.machine()
     found = {str(size): of_a_batch(config, size, cores) for size in config.batch_sizes}
     result = {
         "steps": config.steps,
         "batch_sizes": found,
-        "load_before": load,
-        "cores": len(cores),
+        "machine": machine,
         "versions": runs.versions(),
     }
-    print(f"load of the machine before: {load:.1f} on {len(cores)} cores")
+    print(measure.on(machine))
     config.out.parent.mkdir(parents=True, exist_ok=True)
     runs.write_json(config.out, result)
     return result
@@ -124,7 +124,7 @@ def group(config: BenchmarkConfig, batch_size: int, cores: Sequence[int]) -> dic
     return json.loads(texts[0].splitlines()[-1])
 
 
-def measure(text: str) -> None:
+def one_worker(text: str) -> None:
     """One worker's part; the chief prints what it found."""
     asked = json.loads(text)
     start_tensorflow()

@@ -95,6 +95,9 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
     """Prints a row for each contender and the curves, and writes them to --out."""
     machine = measure.machine()
     config.out.parent.mkdir(parents=True, exist_ok=True)  # rather now than after many minutes
+    classes = measure.alone(classes_of, config)
+    if len(classes) != 2:
+        raise UserError(f"{len(classes)} classes found, expected two: the recipe tells two apart")
     found = {}
     for name, contender in {OURS: ours, RECIPE: recipe, LINEAR: linear}.items():
         print(f"{name} ...", flush=True)
@@ -110,6 +113,14 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
     runs.write_json(config.out, result)
     show(result)
     return result
+
+
+def classes_of(config: BenchmarkConfig) -> list[str]:
+    """The names of the labels."""
+    start_tensorflow()  # which reads the corpus
+    from apps.sentiment import data
+
+    return list(data.load(config.dataset, config.data).classes)
 
 
 def rows_of(found: dict[str, dict[str, Any]], target: float) -> dict[str, dict[str, Any]]:

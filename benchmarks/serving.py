@@ -17,6 +17,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
+from benchmarks import measure
 from common import runs
 from common.cli import main, start_tensorflow
 from common.errors import UserError
@@ -47,6 +48,7 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
     """Prints a row for each signature, and writes them to --out."""
     found = [(runs.read_config(runs.Run(path)).get("app", ""), path) for path in config.runs]
     finished = [(app, runs.finished(app, path)) for app, path in found]
+    machine = measure.machine()
     start_tensorflow()
 
     from common import export, warmup
@@ -68,7 +70,7 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
             sizes = {name: list(np.shape(value)) for name, value in inputs.items()}
             names = {"app": app, "signature": signature, "inputs": sizes}
             rows.append({**names, **medians, "ratio": ratio})
-    result = {"calls": config.calls, "rows": rows, "versions": runs.versions()}
+    result = {"calls": config.calls, "rows": rows, "machine": machine, "versions": runs.versions()}
     config.out.parent.mkdir(parents=True, exist_ok=True)
     runs.write_json(config.out, result)
     show(rows)

@@ -206,7 +206,7 @@ def costs_of(
     """Training, memory and size of each contender.
 
     Args:
-        rate: word error rate of PocketSphinx on validation.
+        rate: word error rate of PocketSphinx on the ``TUNED`` validation utterances.
     """
     heard, found = some(corpus.test, 8), {}
     for name in contenders:
@@ -220,7 +220,7 @@ def costs_of(
             peak = measure.alone(measure.training_peak, "speech", finished.path, again)
         history = measure.history(finished.history())
         trained = {
-            "target_seconds": measure.reached(history, "val_wer", rate, at_most=True),
+            "target_seconds": measure.reached(history, "val_wer", rate, at_most=True) or "never",
             "train_seconds": runs.read_json(finished.metrics)["train_seconds"],
             "training_peak_bytes": peak,
             "bytes": measure.size_of(finished.export),

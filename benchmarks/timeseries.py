@@ -138,10 +138,11 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
             contenders[other] = peer(other, config, task)
     forecasts, seconds = in_turn({k: v.forecast for k, v in contenders.items()}, task.origins)
     table = compared(forecasts, seconds, task)
-    target = contenders["ridge"].errors[0][1] if "ridge" in contenders else 0.0
+    target = contenders["ridge"].errors[0][1] if "ridge" in contenders else None
     for name, ready in contenders.items():
         kept = {"train_seconds": ready.train_seconds, "bytes": ready.bytes}
-        kept["target_seconds"] = next((s for s, error in ready.errors if error <= target), None)
+        there = (s for s, error in ready.errors if target is not None and error <= target)
+        kept["target_seconds"] = next(there, None)
         kept["validation_mae"] = min((error for _, error in ready.errors), default=None)
         peak = measure.alone(peak_of, config, None if name == network else name)
         table[name] |= kept | {"peak_bytes": peak}
@@ -151,6 +152,7 @@ def run(config: BenchmarkConfig) -> dict[str, Any]:
         "rows": config.rows,
         "seasons": task.seasons,
         "horizon": task.shape.horizon,
+        "target": target,
         "contenders": table,
         "origins": task.origins.tolist(),
         "machine": machine,
@@ -177,6 +179,8 @@ def task_of(config: BenchmarkConfig, finished: runs.Run) -> Task:
     _, panel, cuts, _ = labelled(EvaluateConfig(config.run), asked, schema)
     longest = max(shape.history, config.linear.history if "DLinear" in config.peers else 0)
     everywhere = origins(panel, cuts, "test", longest, shape.horizon)
+    if not len(everywhere):
+        raise UserError(f"no origin of the test part has {longest} rows before it to be read")
     drawn = one_of_each_stretch(everywhere, config.origins)
     shortest = min(config.rows, int(drawn[:, 1].min()))
     if set(config.peers) - set(FITTED) and shortest < max(shape.season, FEWEST):
@@ -233,10 +237,11 @@ def peer(name: str, config: BenchmarkConfig, task: Task) -> Ready:
     started = time.perf_counter()
     early, final, size = fitted(name, config, task)
     seconds = time.perf_counter() - started
-    validation = origins(panel, cuts, "validation", shape.history, shape.horizon)
+    back = max(shape.history, config.linear.history if name == "DLinear" else 0)
+    validation = origins(panel, cuts, "validation", back, shape.horizon)
     truth = gather(panel, validation, 0, shape.horizon, "target")
     error = float(np.nanmean(np.abs(early(validation) - truth)))
-    spread = baselines.intervals(panel, cuts, shape)(early, final)
+    spread = baselines.intervals(panel, cuts, shape, back)(early, final)
     return Ready(spread, seconds, size, ((seconds, error),))
 
 
@@ -345,7 +350,8 @@ def show(result: Mapping[str, Any]) -> None:
     for name, row in result["contenders"].items():
         ratio, (low, high) = row["vs_network"]["mase"], row["vs_network"]["mase_interval"]
         rows[name] = {**row, "times": f"{ratio:.2f} [{low:.2f}, {high:.2f}]"}
-        if row["validation_mae"] is not None and row["target_seconds"] is None:
+        raced = result["target"] is not None and row["validation_mae"] is not None
+        if raced and row["target_seconds"] is None:
             rows[name]["target_seconds"] = "never"
     print(measure.markdown(rows, COLUMNS))
 

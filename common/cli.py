@@ -62,10 +62,10 @@ def main(
             resuming.refuse_other_data(path, config)
         several = getattr(config, "strategy", "") == "multi-worker"
         with cluster.joined(config, app) if several else contextlib.nullcontext(config) as own:
-            if space is not None and own.sweep is not None:
+            if getattr(own, "sweep", None) is not None:
                 from common import sweep
 
-                own = sweep.choose(run, own, app, space)
+                own = sweep.choose(run, own, app, space, given=_fields_in(sys.argv[1:]))
             run(own)
         code = 0
     except UserError as error:
@@ -183,6 +183,12 @@ def parse(
     if resumed is not None:
         resuming.refuse_changes(default, config)
     return config
+
+
+def _fields_in(argv: Sequence[str]) -> set[str]:
+    """The fields that flags set, to whatever value."""
+    flags = (word[2:].split("=", 1)[0] for word in argv if word.startswith("--"))
+    return {flag.removeprefix("no-").replace("-", "_") for flag in flags}
 
 
 def _value_of(flag: str, argv: Sequence[str]) -> str | None:

@@ -72,7 +72,8 @@ class TrainConfig:
     gradient_flow: bool = False
     """Log how far the loss reaches back in time: norms of dL/ds at each step, on one batch."""
     seed: int = 0
-    """Fixes initial weights, order and dropout: the same seed gives the same scores."""
+    """Fixes initial weights, order and dropout: the same seed gives the same scores, with as
+    many threads on the same kind of machine."""
     sweep: SweepName | None = None
     """First try other values of some fields, and train what scores best on the validation part.
     random: each drawn on its own; hyperband: many for few epochs, the better ones for more, up to

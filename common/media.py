@@ -9,6 +9,7 @@ import base64
 import io
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ MOST_BYTES = 2**24
 PNG = b"\x89PNG\r\n\x1a\n"
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 """Samples a second that the format has. Every browser plays it."""
+RUN = re.compile(r"\{run((?:/[\w./-]*)?)\}")
+"""The run's folder, or a path in it, in a command that is kept."""
 SOUND = re.compile(r"data:audio/(mpeg|flac);base64,[A-Za-z0-9+/]*={0,2}")
 
 
@@ -37,7 +40,7 @@ class Kept:
         kind: which of ``common.page`` it is.
         text: the paragraph, the caption, or what a picture shows.
         header, rows: of a table.
-        lines: of commands.
+        lines: of commands, the run's folder in them as ``RUN``.
         source: of a picture its path below the run's folder, or, as of sounds, a data URI.
     """
 
@@ -85,12 +88,22 @@ def _kept(block: Block, folder: Path) -> Kept:
         rows = tuple(tuple(map(str, row)) for row in block.rows)
         return Kept("table", block.caption, tuple(map(str, block.header)), rows)
     if isinstance(block, Commands):
-        return Kept("commands", lines=tuple(block.lines))
+        return Kept("commands", lines=tuple(_anywhere(line, folder) for line in block.lines))
     if isinstance(block, Sound):
         return Kept("sound", block.caption, source=sound_uri(block))
     if files.inside(block.path, folder):
         return Kept("picture", block.alt, source=os.path.relpath(block.path, folder))
     return Kept("picture", block.alt, source=picture_uri(block.path))
+
+
+def _anywhere(line: str, folder: Path) -> str:
+    """A command with `folder`, and paths in it, as ``{run}``: a run may be moved."""
+    there = rf"(?<![^\s=])('?){re.escape(str(folder))}((?:/[\w./-]*)?)\1(?!\S)"
+    return re.sub(there, r"{run\2}", line)
+
+
+def _here(line: str, folder: Path) -> str:
+    return RUN.sub(lambda found: shlex.quote(f"{folder}{found[1]}"), line)
 
 
 def embedded(section: KeptSection, folder: Path) -> KeptSection:
@@ -103,6 +116,8 @@ def embedded(section: KeptSection, folder: Path) -> KeptSection:
 
 
 def _embedded(block: Kept, folder: Path) -> Kept:
+    if block.kind == "commands":
+        return replace(block, lines=tuple(_here(line, folder) for line in block.lines))
     if block.kind == "sound" and not SOUND.fullmatch(block.source):
         raise UserError(f"{folder / 'report.json'}: {block.text!r}: expected a sound as data URI")
     if block.kind != "picture" or block.source.startswith("data:"):

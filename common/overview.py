@@ -19,12 +19,12 @@ MOST_FOLDERS = 20_000
 """That are looked into below the one that was named."""
 MOST_RUNS = 500
 """On a page: more are a table that nobody reads."""
-INSIDE = {"checkpoints", "tensorboard", "export", "plots"}
-"""Folders of a run that hold no other run."""
+INSIDE = {"checkpoints", "tensorboard", "export", "plots", "trials"}
+"""Folders of a run that hold no other run, or those of its sweep."""
 WAYS = {"app", "defaults", "run_dir", "resume"}
 """Of a config.json what says where and how, not what was trained."""
-SHOWN = ("dataset", "cell", "parameters")
-"""Of a metrics.json what the table shows beside the scores."""
+SHOWN = ("cell", "parameters")
+"""Of a metrics.json what the table shows beside the data and the scores."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,14 @@ class Entry:
     name: str
     path: Path
     record: Record
+
+    @property
+    def state(self) -> str:
+        """What is to be said of it beside its name: nothing, if it has ended."""
+        run = runs.Run(self.path)
+        if records.is_trial(run):
+            return "trial of a sweep"
+        return "" if run.is_finished else "not ended"
 
     @property
     def link(self) -> str:
@@ -102,10 +110,7 @@ def _group(app: str, entries: Sequence[Entry]) -> dict[str, Any]:
             for entry, cells in zip(entries, shown, strict=True)
         ],
         "differing": differing,
-        "values": [
-            (entry.name, [_setting(entry.record.config, name) for name in differing])
-            for entry in entries
-        ],
+        "values": [(entry.name, _settings(entry.record.config, differing)) for entry in entries],
         "labels": [entry.name for entry in entries if entry.record.history],
         "curves": overlaid([entry for entry in entries if entry.record.history]),
     }
@@ -114,13 +119,18 @@ def _group(app: str, entries: Sequence[Entry]) -> dict[str, Any]:
 def _facts(entry: Entry) -> list[Cell]:
     """Data, cell, parameters and training time, for the table; what is not known is empty."""
     values = [entry.record.result.get(name, entry.record.config.get(name)) for name in SHOWN]
-    cells = [Cell(number(v), raw=v if isinstance(v, int) else None) for v in values]
+    cells = [Cell(entry.record.dataset), *map(_cell, values)]
     seconds = numbers({"seconds": entry.record.result.get("train_seconds")}).get("seconds")
     return [*cells, Cell("—" if seconds is None else duration(seconds), raw=seconds)]
 
 
-def _setting(config: Mapping[str, Any], name: str) -> str:
-    return number(config[name]) if name in config else ""
+def _settings(config: Mapping[str, Any], names: Sequence[str]) -> list[Cell]:
+    return [_cell(config[name]) if name in config else Cell("") for name in names]
+
+
+def _cell(value: Any) -> Cell:
+    countable = isinstance(value, int | float) and not isinstance(value, bool)
+    return Cell(number(value), raw=value if countable else None)
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> list[str]:

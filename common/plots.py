@@ -9,6 +9,11 @@ from matplotlib.figure import Figure
 from common.runs import write_whole
 
 
+def plain(text: object) -> str:
+    """What a user's data name, as a picture shows it: a dollar sign would begin a formula."""
+    return str(text).replace("$", r"\$")
+
+
 def save(figure: Figure, path: Path) -> None:
     """Writes a figure as PNG."""
     write_whole(path, lambda neighbour: figure.savefig(neighbour, dpi=120))
@@ -65,14 +70,14 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     figure.colorbar(image, label="share of the true class")
-    ticks = np.arange(len(classes))
+    ticks, names = np.arange(len(classes)), [plain(name) for name in classes]
     axes.set_xticks(
         ticks,
-        classes,
+        names,
         rotation=45 if len(classes) > 3 else 0,
         ha="right" if len(classes) > 3 else "center",
     )
-    axes.set_yticks(ticks, classes)
+    axes.set_yticks(ticks, names)
     axes.set(xlabel="predicted", ylabel="true")
     if len(classes) <= 20:
         for row, column in np.ndindex(*counts.shape):

@@ -45,3 +45,9 @@ def read(run: runs.Run, result: Mapping[str, Any] | None = None) -> Record:
         result = runs.read_json(run.metrics) if run.metrics.exists() else {}
     history = charts.read_history(run.history()) if run.history().exists() else {}
     return Record(runs.read_config(run), result, history)
+
+
+def is_trial(run: runs.Run) -> bool:
+    """Whether it was made by a sweep (``common.sweep``), to choose by."""
+    place = run.path.absolute().parent
+    return place.name == "trials" and (place.parent / "trials.json").is_file()

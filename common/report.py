@@ -30,7 +30,8 @@ DRAWN = ("learning_curves.png", FLOW)
 """Pictures of ``plots/`` that are drawn anew in the page, or have a place of their own."""
 
 ASKED = ("predict", "evaluate")
-"""Commands that every application has."""
+"""Commands that applications have."""
+APPS = Path(__file__).parent.parent / "apps"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def rewrite(run: runs.Run) -> None:
     path, kept = run.path / "report.json", media.KeptReport()
     if path.exists():
         kept = from_json(media.KeptReport, runs.read_json(path), str(path))
-    text = page(run, records.read(run), kept, ended=run.metrics.exists())
+    text = page(run, records.read(run), kept, ended=run.is_finished)
     runs.write_text(run.path / "report.html", text)
 
 
@@ -108,15 +109,15 @@ def page(run: runs.Run, record: Record, kept: media.KeptReport, *, ended: bool) 
 
 def state(run: runs.Run, ended: bool) -> str:
     """What is to be said of a run that has not simply ended."""
-    if not ended:
-        return "This run has not ended: this is what it had written so far."
+    if records.is_trial(run):
+        return "A trial of a sweep: it was not scored on the test part."
     if any(run.path.rglob("checkpoints/interrupted-*")):
         again = shlex.join(["--resume", str(run.path)])
         return (
             f"A training of this run was interrupted: the same command with {again} trains on. "
             "The scores are those of the best weights until then."
         )
-    return ""
+    return "" if ended else "This run has not ended: this is what it had written so far."
 
 
 def facts(record: Record) -> dict[str, str]:
@@ -169,11 +170,15 @@ def commands(app: str, run: runs.Run, *, told: bool) -> dict[str, list[str]]:
     if not app.isidentifier() or not (run.export / "saved_model.pb").is_file():
         return {}
     folder, export = shlex.quote(str(run.path)), shlex.quote(str(run.export.parent))
-    asked = [f"python -m apps.{app}.{name} --run {folder} --help" for name in ASKED]
+    asked = [
+        f"python -m apps.{app}.{name} --run {folder} --help"
+        for name in ASKED
+        if (APPS / app / f"{name}.py").is_file()
+    ]
     served = f'--model_base_path="$(realpath {export})" --rest_api_port=8501'
     mounted = f'-v "$(realpath {export})":/models/{app} -e MODEL_NAME={app}'
     return {
-        **({} if told else {"Ask and score": asked}),
+        **({"Ask and score": asked} if asked and not told else {}),
         "Look into the SavedModel": [f"saved_model_cli show --dir {export}/1 --all"],
         "Serve it by TensorFlow Serving": [
             f"tensorflow_model_server --model_name={app} \\",

@@ -32,7 +32,7 @@ import importlib.util
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,8 @@ TRIALS = 10
 """Of a random sweep, unless told otherwise."""
 ALONE: dict[str, Any] = {"members": 1, "refit": False}
 """How a trial differs from a run, in an application that has these fields."""
-NEVER = 10**9
-"""Failures in a row after which Keras Tuner would give up."""
+WORST = 1e30
+"""What an oracle hears of a trial that failed: a round of hyperband with failures never ends."""
 DIGITS = 3
 """That a drawn number keeps: enough to choose by, and to be typed again."""
 
@@ -109,13 +109,15 @@ class Trial:
         return ", ".join([*shown, *([f"epochs {self.epochs}"] if self.epochs else [])])
 
 
-def choose(run: Callable[..., Any], config: Any, app: str, space: Space) -> Any:
+def choose(
+    run: Callable[..., Any], config: Any, app: str, space: Space | None, given: Collection[str] = ()
+) -> Any:
     """Makes the sweep that `config` asks for, or goes on with it.
 
     Args:
         run: of the application: ``run(config, trial=True)`` returns
             ``common.training.Fitted.validated``.
-        config: a ``common.config.TrainConfig`` whose ``sweep`` is set.
+        config: a ``common.config.TrainConfig`` whose ``sweep`` is set; flags gave it `given`.
 
     Returns:
         The configuration to train now, in the sweep's own folder. Its config.json says the same.
@@ -125,11 +127,11 @@ def choose(run: Callable[..., Any], config: Any, app: str, space: Space) -> Any:
             does, if it can't even begin; if every trial failed; if trials.json is of another sweep.
         KeyboardInterrupt: after Ctrl-C, saying how to go on.
     """
+    if space is None:
+        raise UserError("--sweep: nothing says what this application could try")
     if importlib.util.find_spec("keras_tuner") is None:
-        raise UserError(
-            "--sweep needs Keras Tuner: pip install -c constraints.txt -e '.[sweep]' brings it"
-        )
-    names = swept(config, space)
+        raise UserError("--sweep needs Keras Tuner: pip install -c constraints.txt -e '.[sweep]'")
+    names = swept(config, space, given)
     folder = runs.planned(app, config.run_dir, config.resume)
     config = replace(config, run_dir=folder.path, sweep_over=names)
     runs.start(folder, app, config)
@@ -143,16 +145,15 @@ def choose(run: Callable[..., Any], config: Any, app: str, space: Space) -> Any:
         raise
     best = best_of(trials, space)
     if best is None:
-        raise UserError(
-            f"all {len(trials)} trials failed, the last one so: {trials[-1].outcome.failure}"
-        )
+        last = trials[-1].outcome.failure
+        raise UserError(f"all {len(trials)} trials failed, the last one so: {last}")
     tell_all(trials, best, space)
     config = replace(config, **best.values)
     runs.write_config(folder, app, config)
     return replace(config, resume=folder.path)
 
 
-def swept(config: Any, space: Space) -> tuple[str, ...]:
+def swept(config: Any, space: Space, given: Collection[str] = ()) -> tuple[str, ...]:
     """The fields to sweep over: those of ``sweep_over``; or all of the space but what a flag or
     the preset has set.
 
@@ -167,7 +168,8 @@ def swept(config: Any, space: Space) -> tuple[str, ...]:
         names = dict.fromkeys(config.sweep_over)
     else:
         default = {f.name: f.default for f in fields(config)}
-        names = dict.fromkeys(n for n in space.fields if getattr(config, n) == default[n])
+        free = (n for n in space.fields if n not in given and getattr(config, n) == default[n])
+        names = dict.fromkeys(free)
     if not names:
         raise UserError(
             f"--sweep: no field is left to sweep over; expected --sweep-over some of {known}"
@@ -193,7 +195,6 @@ def oracle_of(config: Any, space: Space) -> Iterator[Any]:
         "objective": keras_tuner.Objective(space.monitor, direction),
         "hyperparameters": hyperparameters,
         "seed": config.seed + 1,  # 0 would be none
-        "max_consecutive_failed_trials": NEVER,
     }
     if config.sweep == "random":
         oracle = keras_tuner.oracles.RandomSearchOracle(**given)
@@ -223,20 +224,22 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
-def answer(oracle: Any, asked: Any, outcome: Outcome) -> None:
+def answer(oracle: Any, asked: Any, outcome: Outcome, space: Space) -> None:
     """Tells the oracle what came of a trial."""
-    if outcome.failure is None:
-        oracle.update_trial(asked.trial_id, outcome.scores, step=outcome.best_epoch)
-    asked.status = "COMPLETED" if outcome.failure is None else "FAILED"
+    scores = outcome.scores
+    if outcome.failure is not None:
+        scores = {space.monitor: WORST if space.lower_is_better else -WORST}
+    oracle.update_trial(asked.trial_id, scores, step=outcome.best_epoch)
+    asked.status = "COMPLETED"
     oracle.end_trial(asked)
 
 
 def count(config: Any, space: Space) -> int:
-    """How many trials there will be, if none fails: the oracle is told that all are alike."""
+    """How many trials there will be: the oracle is told that all are alike."""
     alike, number = Outcome({space.monitor: 0.0}, 1), 0
     with oracle_of(config, space) as oracle:
         for asked, _ in questions(oracle):
-            answer(oracle, asked, alike)
+            answer(oracle, asked, alike, space)
             number += 1
     return number
 
@@ -246,23 +249,21 @@ def search(
 ) -> list[Trial]:
     """All trials, those of an earlier process included."""
     folder = runs.Run(config.run_dir)
-    known = read(folder)
-    trials: list[Trial] = []
+    known, trials = read(folder), list[Trial]()
     with oracle_of(config, space) as oracle:
         for asked, trial in questions(oracle):
             if trial.number < len(known):
                 trial = remembered(trial, known[trial.number], folder)
             else:
-                print(
-                    f"\ntrial {trial.name}, {trial.number + 1} of {expected}: {trial}", flush=True
-                )
+                place = f"{trial.number + 1} of {expected}"
+                print(f"\ntrial {trial.name}, {place}: {trial}", flush=True)
                 began = time.time()
                 trial = replace(trial, outcome=attempt(run, config, space, trial))
                 show(folder, app, trial, began)
                 write(folder, config, space, [*trials, trial])
                 print(f"trial {trial.name}: {said(trial, space)}", flush=True)
             trials.append(trial)
-            answer(oracle, asked, trial.outcome)
+            answer(oracle, asked, trial.outcome, space)
     return trials
 
 

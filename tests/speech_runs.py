@@ -15,7 +15,7 @@ from apps.speech.grammar import DIGITS
 from apps.speech.serving import Serving
 from apps.speech.utterances import RATE, Corpus, Utterance
 from common import export, runs
-from tests.commands import Answer, trained
+from tests.commands import Answer, command, trained
 from tests.once import folder, shared
 
 TRAIN, PREDICT, EVALUATE = (f"apps.speech.{name}" for name in ("train", "predict", "evaluate"))
@@ -28,6 +28,13 @@ _FOLDER = folder("speech")
 def train(run_dir: Path, *words: object) -> Answer:
     """What a training said that ended well."""
     return trained(TRAIN, None, run_dir, *SMALL, *words)
+
+
+def predict(run: Path, *words: object, stdin: bytes = b"") -> Answer:
+    """Which a run must answer."""
+    answer = command(PREDICT, "--run", run, *words, stdin=stdin)
+    assert answer.code == 0, answer.err
+    return answer
 
 
 @shared

@@ -74,6 +74,15 @@ def test_the_linear_model_is_the_applications_baseline(tmp_path: Path) -> None:
     assert found["bytes"] > 10_000
 
 
+def test_of_three_classes_nothing_is_trained(tmp_path: Path) -> None:
+    table = tmp_path / "stars.csv"
+    rows = [f"film {n},{n % 3}" for n in range(60)]
+    table.write_text("\n".join(["text,label", *rows]))
+    answer = command("benchmarks.sentiment", "--data", table, "--out", tmp_path / "out.json")
+    assert "3 classes found, expected two" in refusal(answer)
+    assert not (tmp_path / "out.json").exists()
+
+
 def test_who_is_first_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,7 +90,9 @@ def test_who_is_first_is_told(
         times = [{"seconds": 10.0 * n, "processor_seconds": 15.0 * n} for n in range(1, 6)]
         return [{**t, "accuracy": a} for t, a in zip(times, accuracies, strict=False)]
 
-    def contender(function: Callable[..., Any], config: BenchmarkConfig) -> dict[str, Any]:
+    def contender(function: Callable[..., Any], config: BenchmarkConfig) -> Any:
+        if function is sentiment.classes_of:
+            return ["bad", "good"]
         points = {
             sentiment.ours: curve(0.7, 0.9),
             sentiment.recipe: curve(0.6, 0.8, 0.86, 0.91, 0.88),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from common import charts, html, media, overview, records, report, runs
 from common.config import TrainConfig
-from common.page import Sound
+from common.page import Commands, Section, Sound
 from tests.broken_files import refused
 from tests.commands import child, command, refusal
 from tests.pages import Page
@@ -98,6 +98,28 @@ def test_a_run_that_has_not_ended_says_so(tmp_path: Path) -> None:
     assert Page(run.path / "report.html").text == text
 
 
+def test_a_run_that_is_trained_on_after_ctrl_c_has_not_ended(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run")
+    runs.write_json(run.unfinished, {})
+    command(REPORT, run.path)
+    assert "has not ended" in Page(run.path / "report.html").text
+    command(REPORT, tmp_path)
+    assert "not ended" in Page(tmp_path / "index.html").texts
+
+
+def test_a_run_that_was_moved_is_asked_where_it_is(tmp_path: Path) -> None:
+    run = begun(tmp_path / "a")
+    told = [f"predict --run {run.path} 'a text'", f"ls {run.export}; ls {run.path}b", "say {run}"]
+    report.write(run, RESULT, [Section("Ask it", [Commands(told)])])
+    runs.end(run, RESULT)
+    assert set(told[:2]) <= set(Page(run.path / "report.html").text.splitlines())
+    moved = run.path.rename(tmp_path / "b c")
+    command(REPORT, moved)
+    text = Page(moved / "report.html").text
+    assert f"predict --run '{moved}' 'a text'" in text
+    assert f"ls {run.export}; ls {run.path}b" in text  # not a word of its own
+
+
 def test_where_baselines_had_single_words_they_stand_beside_these(tmp_path: Path) -> None:
     test, part, other = ({"wer": value} for value in (0.11, 0.22, 0.33))
     result = RESULT | {
@@ -157,6 +179,28 @@ def test_the_index_compares_the_runs_of_an_application(tmp_path: Path) -> None:
     assert page.tags["polyline"] == 6  # three runs' training losses and validation scores
     assert EVIL in page.texts
     assert page.tags["script"] == 1
+
+
+def test_the_index_has_sweeps_and_not_their_trials(tmp_path: Path) -> None:
+    run = finished(tmp_path / "sweep")
+    runs.write_json(run.path / "trials.json", {})
+    for number in range(2):
+        trial = begun(run.path / "trials" / f"{number:03d}", TrainConfig(data=Path("/x/y.csv")))
+        trial.unfinished.unlink()
+    assert command(REPORT, tmp_path).out.endswith(": 1 runs\n")
+    assert command(REPORT, run.path / "trials").out.endswith(": 2 runs\n")
+    texts = Page(run.path / "trials" / "index.html").texts
+    assert texts.count("trial of a sweep") == 2
+    assert texts.count("/x/y.csv") == 2
+    command(REPORT, trial.path)
+    assert "A trial of a sweep" in Page(trial.path / "report.html").text
+
+
+def test_settings_are_sorted_as_numbers(tmp_path: Path) -> None:
+    for units in (64, 1024):
+        finished(tmp_path / str(units), TrainConfig(units=units))
+    command(REPORT, tmp_path)
+    assert 'data-value="1024">1,024<' in (tmp_path / "index.html").read_text()
 
 
 def test_broken_runs_are_named_and_passed_over(tmp_path: Path) -> None:

@@ -152,6 +152,31 @@ def test_what_a_flag_has_set_is_swept_only_by_name(more: Any, expected: Any) -> 
     assert sweep.swept(wanted(Path("run"), **more), SPACE) == expected
 
 
+def test_a_flag_counts_that_sets_a_field_to_its_default(tmp_path: Path) -> None:
+    words = ["--run-dir", str(tmp_path / "run"), "--sweep", "random", "--trials", "3"]
+    given = ["--units", str(TrainConfig.units), f"--layers={TrainConfig.layers}"]
+    run = Runs()
+    with mock.patch.object(sys, "argv", ["toy", *words, *given]), pytest.raises(SystemExit):
+        cli.main(
+            lambda c, trial=False: run(c, trial) if trial else None,
+            Ensemble,
+            prog="toy",
+            app="toy",
+            space=SPACE,
+        )
+    assert [set(row["values"]) for row in table(tmp_path / "run")["trials"]] == [
+        {"learning_rate"}
+    ] * 3
+
+
+def test_an_application_without_a_space_can_not_be_swept(tmp_path: Path, capsys: Any) -> None:
+    words = ["toy", "--run-dir", str(tmp_path / "run"), "--sweep", "random"]
+    with mock.patch.object(sys, "argv", words), pytest.raises(SystemExit) as stop:
+        cli.main(Runs(), Ensemble, prog="toy", app="toy")
+    assert stop.value.code == 2
+    assert "nothing says what this application could try" in capsys.readouterr().err
+
+
 # What fails
 
 
@@ -180,6 +205,24 @@ def test_a_trial_that_fails_is_named_and_the_sweep_goes_on(
     assert found["best"] == 3
     assert chosen.learning_rate == found["trials"][3]["values"]["learning_rate"]
     assert "trial 000: failed: training has diverged: the loss is nan" in capsys.readouterr().out
+
+
+def test_a_failure_costs_hyperband_none_of_its_rounds(tmp_path: Path) -> None:
+    def script(config: Any) -> dict[str, float]:
+        if config.run_dir.name == "001":
+            raise UserError("diverged")
+        return by_units(config)
+
+    more = {"sweep": "hyperband", "epochs": 9, "trials": None}
+    for name, run in (("whole", Runs()), ("failing", Runs(script))):
+        sweep.choose(run, wanted(tmp_path / name, **more), "toy", SPACE)
+    whole, failing = (
+        [row["epochs"] for row in table(tmp_path / name)["trials"]] for name in ("whole", "failing")
+    )
+    assert failing == whole
+    assert [whole.count(epochs) for epochs in (1, 3, 9)] == [9, 8, 6]
+    promoted = [row for row in table(tmp_path / "failing")["trials"] if row["epochs"] == 9]
+    assert not any(row["failure"] for row in promoted)
 
 
 def test_values_that_do_not_go_together_are_a_failed_trial(tmp_path: Path) -> None:

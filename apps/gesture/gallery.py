@@ -87,17 +87,18 @@ def by_class_and_subject(
     scores = {f"{result['cell']} network": result["by_subject"], **result["baselines_by_subject"]}
     rows = [
         (subject, *(f"{own[subject]['frame_accuracy']:.4f}" for own in scores.values()))
-        for subject in result["by_subject"]
+        for subject in plots.hardest_subjects(result["by_subject"])
     ]
-    least = min(rows, key=lambda row: float(row[1]))
+    some = f", the {len(rows)} hardest of {len(result['by_subject'])}"
+    some = some if len(rows) < len(result["by_subject"]) else ""
     return [
         confusion_picture(run.plots / "confusion.png", np.array(result["confusion"]), classes),
         Picture(
             run.plots / "subjects.png",
-            f"Share of frames wrong of each test subject, by the network and by each baseline; "
-            f"the network finds subject {least[0]} hardest",
+            f"Share of frames wrong of each test subject{some}, by the network and by each "
+            f"baseline; the network finds subject {rows[0][0]} hardest",
         ),
-        Table("frame accuracy by test subject", ("subject", *scores), rows),
+        Table(f"frame accuracy by test subject{some}", ("subject", *scores), rows),
     ]
 
 

@@ -11,8 +11,10 @@ from matplotlib.pyplot import get_cmap
 
 from apps.gesture.smoothing import segments
 from apps.gesture.streams import Stream
+from common.plots import plain
 
 SHOWN = 90.0  # seconds of a stream
+MOST_SUBJECTS = 20  # in a picture or a table
 
 
 def bands(
@@ -37,10 +39,10 @@ def bands(
     rows = {**known, **said}
     heights = [2.0, 2.0, *[0.45] * len(rows)]
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    half = -(-len(channels) // 2)
+    half, names = -(-len(channels) // 2), [plain(name) for name in channels]
     for panel, part in zip(axes[:2], (range(half), range(half, len(channels))), strict=True):
         for number in part:
-            panel.plot(time, stream.values[:count, number], linewidth=0.7, label=channels[number])
+            panel.plot(time, stream.values[:count, number], linewidth=0.7, label=names[number])
         panel.grid(alpha=0.3)
         if part:
             panel.legend(loc="upper right", ncols=min(len(part), 6), fontsize=8)
@@ -49,8 +51,9 @@ def bands(
         band(panel, labels[:count], colours, rate)
         panel.set_ylabel(name, rotation=0, ha="right", va="center")
     axes[-1].set_xlabel("seconds")
-    axes[0].set(title=f"Stream {stream.name}, subject {stream.subject}", xlim=(0, count / rate))
-    handles = [Patch(color=c, label=n) for c, n in zip(colours, classes, strict=True)]
+    title = plain(f"Stream {stream.name}, subject {stream.subject}")
+    axes[0].set(title=title, xlim=(0, count / rate))
+    handles = [Patch(color=c, label=plain(n)) for c, n in zip(colours, classes, strict=True)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(classes), 10))
     return figure
 
@@ -72,22 +75,30 @@ def colours_of(classes: int) -> list[str]:
     return [to_hex(get_cmap("turbo")(k / (classes - 1))) for k in range(classes)]
 
 
+def hardest_subjects(
+    scores: Mapping[str, Mapping[str, float]], metric: str = "frame_accuracy"
+) -> list[str]:
+    """The ``MOST_SUBJECTS`` with the lowest scores, the lowest first."""
+    return sorted(scores, key=lambda subject: scores[subject][metric])[:MOST_SUBJECTS]
+
+
 def by_subject(
     scores: Mapping[str, Mapping[str, Mapping[str, float]]], metric: str = "frame_accuracy"
 ) -> Figure:
-    """The share of frames each subject's model got wrong, a bar for each model.
+    """The share of frames each subject's model got wrong, a bar for each model; of many subjects
+    those that are hardest for the first model.
 
     Args:
         scores: model -> subject -> scores.
     """
-    subjects = list(next(iter(scores.values())))
+    subjects = hardest_subjects(next(iter(scores.values())), metric)
     figure = Figure(figsize=(max(5.0, 1.0 + 0.9 * len(subjects)), 3.6), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(scores)
     for number, (name, found) in enumerate(scores.items()):
         places = np.arange(len(subjects)) + (number - (len(scores) - 1) / 2) * width
         axes.bar(places, [1 - found[s][metric] for s in subjects], width, label=name)
-    axes.set_xticks(np.arange(len(subjects)), subjects)
+    axes.set_xticks(np.arange(len(subjects)), [plain(subject) for subject in subjects])
     axes.set(xlabel="subject", ylabel="share of frames wrong", title="Errors by subject")
     axes.grid(alpha=0.3, axis="y")
     axes.legend()

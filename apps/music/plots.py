@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from apps.music.pieces import KEYS, LOWEST, Piece, notes_of, reach
+from common.plots import plain
 
 OCTAVES = {key: f"C{(key + LOWEST) // 12 - 1}" for key in range(3, KEYS, 12)}
 NEW, GIVEN = "#1764ab", "#8c8c8c"
@@ -26,7 +27,7 @@ def piano_roll(
     figure = Figure(figsize=(width, 3.8), layout="constrained")
     axes = figure.subplots()
     _roll(axes, piece, resolution, articulated, given)
-    axes.set(title=title or piece.name, xlabel="quarter notes")
+    axes.set(title=plain(title or piece.name), xlabel="quarter notes")
     return figure
 
 

@@ -68,7 +68,7 @@ def sections(
         ),
         Section("Examples", examples),
         about_data(result["dataset"], config.data, SOURCES),
-        asking(report.commands(run.path)),
+        asking(report.commands(run.path, result["dataset"])),
     ]
 
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from common.plots import plain
+
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> Figure:
     """How often answers of a given confidence are right: on the diagonal if it is honest.
@@ -49,11 +51,10 @@ def trajectories(
     for axes, (tokens, probabilities) in zip(panels, texts, strict=True):
         places = np.arange(len(tokens))
         for index in shown:
-            axes.plot(places, probabilities[:, index], marker=".", label=str(classes[index]))
+            axes.plot(places, probabilities[:, index], marker=".", label=plain(classes[index]))
         axes.axhline(1 / len(classes), color="grey", linewidth=0.8, linestyle="--")
         every = -(-len(tokens) // 60)  # more words than that can't be read
-        # A dollar sign would begin a formula.
-        words = [token.replace("$", r"\$") for token in tokens[::every]]
+        words = [plain(token) for token in tokens[::every]]
         axes.set_xticks(places[::every], words, rotation=90, fontsize=8)
         axes.set(ylim=(-0.02, 1.02), ylabel="probability")
         axes.margins(x=0.01)

@@ -13,6 +13,8 @@ from common.cli import command, say_next
 from common.errors import UserError
 
 MOST_BYTES = 2**26  # of a vocabulary: millions of words
+OTHER = {"imdb": "rotten_tomatoes", "rotten_tomatoes": "imdb"}
+"""Whose classes are the same."""
 CHECKED = 32  # texts that the exported model is asked again in a clean process
 
 
@@ -86,16 +88,17 @@ def end(result: dict[str, Any], folder: Path) -> None:
     margin = result["test"]["accuracy"] - best["accuracy"]
     verdict = "better than" if margin > 0 else "NOT better than"
     print(f"The network is {verdict} the best baseline, {name} ({margin:+.4f} accuracy).")
-    say_next(commands(folder), folder)
+    say_next(commands(folder, result["dataset"]), folder)
 
 
-def commands(folder: Path) -> list[str]:
-    """What to type next."""
+def commands(folder: Path, dataset: str) -> list[str]:
+    """What to type next, after a training on `dataset`."""
+    other = f" --dataset {OTHER[dataset]}" if dataset in OTHER else ""
     python, run = command("python"), shlex.quote(str(folder))
     return [
         f'{python} -m apps.sentiment.predict --run {run} "A film to fall asleep in."',
         f'{python} -m apps.sentiment.predict --run {run} --explain "Not bad at all."',
-        f"{python} -m apps.sentiment.evaluate --run {run} --dataset rotten_tomatoes",
+        f"{python} -m apps.sentiment.evaluate --run {run}{other}",
     ]
 
 

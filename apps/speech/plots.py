@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from apps.speech.utterances import RATE
 from apps.speech.words import Word
+from common.plots import plain
 
 HOP, FRAME = 160, 512
 
@@ -46,7 +47,7 @@ def heard(
     for word in words:
         axes[0].axvspan(word.begin, word.end, color="white", alpha=0.16, linewidth=0)
         place = ((word.begin + word.end) / 2, 0.97)
-        label = f"{word.text}\n{word.confidence:.2f}"
+        label = f"{plain(word.text)}\n{word.confidence:.2f}"
         axes[0].annotate(
             label,
             place,
@@ -63,7 +64,7 @@ def heard(
     if number < panels and looks is not None:
         _looks(axes[number], looks, [symbols[i - 1] for i in ids], seconds)
     axes[-1].set_xlabel("seconds")
-    axes[0].set(title=title, xlim=(0, end))
+    axes[0].set(title=plain(title), xlim=(0, end))
     return figure
 
 
@@ -86,7 +87,7 @@ def _spikes(
         axes.plot(time, np.exp(log_p[:, symbol]), linewidth=1.0)
     best = log_p.argmax(axis=1)
     for step in np.flatnonzero((best != 0) & (best != np.concatenate([[0], best[:-1]]))):
-        label = symbols[best[step] - 1].strip() or "␣"
+        label = plain(symbols[best[step] - 1].strip()) or "␣"
         axes.annotate(label, (time[step], 1.02), ha="center", fontsize=8)
     axes.set(ylabel="CTC", ylim=(0, 1.2))
     axes.legend(loc="upper right", fontsize=7)
@@ -95,7 +96,7 @@ def _spikes(
 def _looks(axes: Axes, looks: np.ndarray, texts: Sequence[str], seconds: float) -> None:
     extent = (0, looks.shape[1] * seconds, len(looks) - 0.5, -0.5)
     axes.imshow(looks, aspect="auto", extent=extent, cmap="viridis", interpolation="nearest")
-    labels = [text.strip() or "␣" for text in texts]
+    labels = [plain(text.strip()) or "␣" for text in texts]
     axes.set_yticks(np.arange(len(labels)), labels, fontsize=7)
     axes.set(ylabel="attention")
 
@@ -108,7 +109,7 @@ def errors(by_length: Mapping[int, float], by_speaker: Mapping[str, Mapping[str,
     left.set(xlabel="words said", ylabel="word error rate, %", title="By length")
     worst = list(by_speaker.items())[:20]
     right.bar(range(len(worst)), [100 * row["wer"] for _, row in worst])
-    right.set_xticks(range(len(worst)), [name for name, _ in worst], rotation=45, ha="right")
+    right.set_xticks(range(len(worst)), [plain(name) for name, _ in worst], rotation=45, ha="right")
     right.tick_params(axis="x", labelsize=7)
     more = f", the {len(worst)} worst of {len(by_speaker)}" if len(by_speaker) > 20 else ""
     right.set(ylabel="word error rate, %", title=f"By voice{more}")

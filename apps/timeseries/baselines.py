@@ -37,10 +37,13 @@ def forecasts(
 
 
 def intervals(
-    panel: Panel, cuts: Cuts, shape: Shape
+    panel: Panel, cuts: Cuts, shape: Shape, back: int = 0
 ) -> Callable[[Point, Point], Callable[[np.ndarray], Forecast]]:
     """What makes a forecaster of points one of quantiles: by the conformal intervals of its errors
     on the validation part.
+
+    Args:
+        back: rows before an origin that it reads, where these are more than the network's.
 
     Returns:
         (``early``, fitted to the training part alone, whose errors those are; ``final``, which
@@ -52,7 +55,7 @@ def intervals(
         history = gather(panel, windows, -shape.history, 0, "target")
         return window_scale(history, deviation[windows[:, 0], np.newaxis])
 
-    validation = origins(panel, cuts, "validation", shape.history, shape.horizon)
+    validation = origins(panel, cuts, "validation", max(shape.history, back), shape.horizon)
     validation = scored(validation, shape.horizon, len(panel.roles.targets))
     truth = gather(panel, validation, 0, shape.horizon, "target")
     expected = scale(validation)

@@ -60,6 +60,11 @@ def sections(
         Section(
             "Error and calibration",
             [
+                Text(
+                    "Above, a baseline's mae ratio is the network's mean absolute error over its "
+                    "own (of several targets, whose units differ, MASE over MASE): below 1 the "
+                    "network is the better one. In brackets 95 % intervals, of blocks of origins."
+                ),
                 Picture(
                     run.plots / "error_by_step.png",
                     "MASE against how far ahead the forecast looks, of the network and of each "

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from apps.timeseries.config import LEVELS
 from apps.timeseries.metrics import INTERVALS
 from apps.timeseries.panel import Forecast, Panel
+from common.plots import plain
 
 MOST_PANELS = 6
 BANDS = {"95": "#cfe2f1", "80": "#93bfdf"}
@@ -114,11 +115,12 @@ def error_by_step(
         mark = "o" if len(values) <= 30 else None
         axes.plot(ahead, values, label=_words(model), marker=mark, markersize=3, **style)
     label = NAMES.get(metric, metric)
-    title = f"{panel.name}: error against the horizon"
-    axes.set(xlabel=f"{name} ahead", ylabel=f"{label} [{unit}]" if unit else label, title=title)
+    label = plain(f"{label} [{unit}]" if unit else label)
+    title = plain(f"{panel.name}: error against the horizon")
+    axes.set(xlabel=f"{name} ahead", ylabel=label, title=title)
     if metric.startswith("coverage"):
         axes.axhline(int(metric[-2:]) / 100, color="grey", linestyle="--", linewidth=0.8)
-        axes.set(title=f"{panel.name}: coverage against the horizon")
+        axes.set(title=plain(f"{panel.name}: coverage against the horizon"))
     else:
         axes.set_ylim(bottom=0)
     axes.margins(x=0.02)
@@ -171,14 +173,14 @@ def _panels(
     for axes, (place, target) in zip(grid, pairs, strict=False):
         _fan(axes, panel, origins[place], forecasts, place, target, history)
     for axes, name in zip(grid, names, strict=False):
-        axes.set_title(f"{name}: {axes.get_title()}", fontsize=10)
+        axes.set_title(f"{plain(name)}: {axes.get_title()}", fontsize=10)
     for axes in grid[len(pairs) :]:
         axes.set_axis_off()
     artists: dict[str, Any] = {}
     for axes in grid[: len(pairs)]:
         handles, labels = axes.get_legend_handles_labels()
         artists |= dict(zip(labels, handles, strict=True))
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     legend: dict[str, Any] = {"loc": "outside lower center", "ncols": 5, "frameon": False}
     figure.legend(artists.values(), artists.keys(), **legend)
     return figure
@@ -221,8 +223,8 @@ def _fan(
     axes.grid(alpha=0.25)
     start = ahead[0].strftime("%Y-%m-%d %H:%M" if panel.step < UNITS[0][0] else "%Y-%m-%d")
     several = len(panel.series) > 1
-    axes.set_title(f"{series.name}, {start}" if several else f"from {start}", fontsize=10)
-    axes.set_ylabel(panel.roles.targets[target])
+    axes.set_title(f"{plain(series.name)}, {start}" if several else f"from {start}", fontsize=10)
+    axes.set_ylabel(plain(panel.roles.targets[target]))
 
 
 def _axis(panel: Panel, horizon: int) -> tuple[float, str]:
