@@ -93,16 +93,19 @@ def test_words_that_one_step_looks_at_are_both_somewhere() -> None:
         assert all(0 <= begin < end <= 40 for begin, end in found)
 
 
-def test_what_is_said_late_belongs_to_the_sound_before_it() -> None:
-    loud = np.full(30, -70.0)
-    loud[4:8], loud[10:14], loud[14:19] = -10, -5, -8
-    loud[14] = -12  # two words without a pause
-    late = np.array([[11, 11], [16, 16], [25, 25]])
-    assert words.sounding(late, loud, late=6) == [(4, 8), (10, 14), (14, 19)]
+def test_what_is_said_about_its_end_belongs_to_the_sound_there() -> None:
+    loud = np.full(40, -60.0)
+    loud[:6] = -90  # nothing at all, before anybody speaks
+    loud[6:12], loud[14:20], loud[20:30] = -10, -5, -8
+    loud[6], loud[20] = -25, -12  # one begins softly, another one without a pause
+    for spikes in ([10, 19, 26], [12, 22, 32], [13, 20, 29]):
+        places = np.repeat(spikes, 2).reshape(3, 2)
+        assert words.sounding(places, loud, (4, 4)) == [(6, 12), (14, 20), (20, 30)]
     random = np.random.default_rng(2)
-    for _ in range(100):
+    for _ in range(200):
         ends = np.sort(random.choice(range(4, 40), 6, replace=False)).reshape(3, 2)
-        found = words.sounding(ends, random.uniform(-60, 0, 40), late=random.integers(1, 20))
+        around = tuple(random.integers(1, 20, 2))
+        found = words.sounding(ends, random.uniform(-60, 0, 40), around)
         assert all(0 <= begin < end <= 40 for begin, end in found)
         assert all(a[1] <= b[0] for a, b in pairwise(found))
 

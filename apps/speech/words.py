@@ -5,8 +5,9 @@ short spikes, and may come long before the sound of what is a whole word. Where 
 attention decoder, and it went from left to right, the step that it looked at most stands for a
 symbol's spike. A word is taken to last from where its sound begins to where it ends: up to the
 quietest step between its spikes and the next word's, without the silence about it. A causal network
-has heard a word before it says it: the quietest step of the last ``LATE`` seconds up to its spikes
-ends it.
+says a word when it has heard enough of it, about when it ends: the quietest step around its last
+spike, from ``AROUND[0]`` seconds before it to ``AROUND[1]`` after it, and after the word's loudest
+step, ends it.
 
 CTC's steps are independent given the sound, so with :math:`J_u` the steps nearer to symbol u's
 spike than to its neighbours', the chance that u was said at all in its place, and that all symbols
@@ -22,8 +23,8 @@ from itertools import pairwise
 import numpy as np
 
 SILENT = 30.0  # dB below the loudest step
-LATE = 0.45
-"""Seconds after which a causal network has said a word that has ended, nearly always."""
+AROUND = (0.2, 0.3)
+"""Seconds before and after a causal network's spike within which its word ends, nearly always."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def words_of(
         confidences: of each, ``[length]``.
         loud: loudness of each step, dB.
         seconds: from one step to the next.
-        causal: whether symbols are said after their sound.
+        causal: whether symbols are said about when their sound ends.
     """
     texts: list[str] = []
     members: list[list[int]] = []
@@ -130,18 +131,21 @@ def words_of(
             if number not in members[-1]:
                 members[-1].append(number)
     spikes = np.array([(spans[m[0], 0], spans[m[-1], 1]) for m in members]).reshape(-1, 2)
-    places = sounding(spikes, loud, round(LATE / seconds) if causal else 0)
+    around = tuple(round(reach / seconds) for reach in AROUND) if causal else None
+    places = sounding(spikes, loud, around)
     return [
         Word(text, begin * seconds, end * seconds, float(np.prod(confidences[own])))
         for text, own, (begin, end) in zip(texts, members, places, strict=True)
     ]
 
 
-def sounding(spikes: np.ndarray, loud: np.ndarray, late: int = 0) -> list[tuple[int, int]]:
+def sounding(
+    spikes: np.ndarray, loud: np.ndarray, around: tuple[int, ...] | None = None
+) -> list[tuple[int, int]]:
     """Begin and end (the step after the last) of each word's sound, of spikes ``[words, 2]`` and
     loudness ``[steps]``: all that is audible between the quietest steps before and after its
-    spikes; where nothing is, the spikes themselves. Where spikes come up to so many steps `late`, a
-    word ends at the quietest step before its last."""
+    spikes; where nothing is, the spikes themselves. Where spikes stand at the ends of words, a word
+    ends at the quietest step that is so many steps before its last or after it, `around`."""
     if not len(spikes):
         return []
     audible = loud > loud.max() - SILENT
@@ -149,13 +153,15 @@ def sounding(spikes: np.ndarray, loud: np.ndarray, late: int = 0) -> list[tuple[
     for (_, last), (first, _) in pairwise(spikes):
         begin = max(edges[-1], min(last + 1, first))  # attention may look at two in one step
         end = max(begin, first) + 1
-        if late:
-            begin, end = min(last, max(edges[-1] + 1, last - late)), last + 1
+        if around:
+            loudest = edges[-1] + int(loud[edges[-1] : max(edges[-1], last) + 1].argmax())
+            begin = min(last, max(loudest + 1, last - around[0]))
+            end = min(max(first, last + 1), last + 1 + around[1])
         edges.append(int(begin + loud[begin:end].argmin()))
     edges.append(len(loud))
     found = []
     for (first, last), (begin, end) in zip(spikes, pairwise(edges), strict=True):
         heard = begin + np.flatnonzero(audible[begin:end])
-        spiked = (begin, end) if late else (int(first), int(last) + 1)
+        spiked = (begin, end) if around else (int(first), int(last) + 1)
         found.append((int(heard[0]), int(heard[-1]) + 1) if len(heard) else spiked)
     return found
