@@ -24,7 +24,10 @@ from common.errors import UserError
 
 DRAWN = {"timeseries": "forecasts", "speech": "heard", "gesture": "bands"}
 """What to take from a run's plots/."""
-TEXT = "It starts badly, and I nearly left; but it is not a bad film, and by the end I loved it."
+TEXT = (
+    "I expected to be bored. The plot is thin and the first half drags, but the acting is superb, "
+    "the music is wonderful, and the ending moved me to tears."
+)
 MADE = {
     "sentiment": ("predict", "--explain", TEXT, "--png"),
     "music": ("predict", "--key", "G major", "--bars", "8", "--out"),
