@@ -33,7 +33,7 @@ MADE = {
     "music": ("predict", "--key", "G major", "--bars", "8", "--out"),
 }
 """What to ask of a run, whose picture stands where the last word says."""
-WIDTH, COLOURS = 880, 48
+WIDTH, COLOURS = 880, 128
 MOST_BYTES = 600_000
 """Of all pictures together: a README is not to be waited for."""
 
