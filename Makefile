@@ -61,10 +61,11 @@ lint: .venv/.dev ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# In parts, each in processes of its own: one that runs everything ends up with 10 GB. A part in
-# which ARGS leaves nothing (5) is none that failed.
+# In parts, each in processes of its own: one that runs everything ends up with 10 GB. What one part
+# has trained the next one finds. A part in which ARGS leaves nothing (5) is none that failed.
 test: .venv/.dev ## the tests, without the slow ones, in two processes; ARGS="-k music"
-	@failed=0; for part in a-g h-r s-z; do \
+	@export TESTS_SHARED_FOLDER=$$(mktemp -d); trap 'rm -rf "$$TESTS_SHARED_FOLDER"' EXIT; \
+	failed=0; for part in a-g h-r s-z; do \
 	  $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder \
 	    tests/test_[$$part]*.py $(ARGS) || [ $$? = 5 ] || failed=1; \
 	done; exit $$failed

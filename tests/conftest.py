@@ -10,11 +10,13 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["MPLBACKEND"] = "agg"
 if "PYTEST_XDIST_WORKER" not in os.environ:  # its workers use the folder of who started them
-    _SHARED = tempfile.TemporaryDirectory(prefix="suite-")
-    os.environ["TESTS_SHARED_FOLDER"] = _SHARED.name
+    if "TESTS_SHARED_FOLDER" not in os.environ:  # of the parts of `make test`
+        _SHARED = tempfile.TemporaryDirectory(prefix="suite-")
+        os.environ["TESTS_SHARED_FOLDER"] = _SHARED.name
+    _CORPORA = Path(os.environ["TESTS_SHARED_FOLDER"], "corpora")
+    _CORPORA.mkdir(exist_ok=True)
     # Before anything imports tensorflow_datasets: it reads this once.
-    os.environ["TFDS_DATA_DIR"] = str(Path(_SHARED.name, "corpora"))
-    Path(_SHARED.name, "corpora").mkdir()
+    os.environ["TFDS_DATA_DIR"] = str(_CORPORA)
 else:  # each has a core
     for _of in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(_of, "1")
