@@ -53,7 +53,9 @@ def test_the_best_and_the_worst_forecast_are_shown_as_they_are_scored() -> None:
 
     run, _ = small_run()
     shown = sections(run)
-    drawn = [Path(block.source).stem for block in shown["Error and calibration"]]
+    told, *pictures = shown["Error and calibration"]
+    assert "mae ratio" in told.text
+    drawn = [Path(block.source).stem for block in pictures]
     assert drawn == ["error_by_step", "reliability"]
     forecasts, examples, table = shown["Forecasts"]
     assert Path(forecasts.source).stem == "forecasts"
