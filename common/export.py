@@ -34,6 +34,8 @@ Examples = Mapping[str, Mapping[str, np.ndarray]]
 Portable = Mapping[str, Iterable[str]]
 """By signature that other runtimes can run, in which of ``FORMATS``."""
 FORMATS = ("litert", "onnx")
+HALF = ("float16", "bfloat16")
+"""Arithmetic that no converter takes."""
 EXTRA = "assets.extra"
 """Folder of a SavedModel that TensorFlow leaves alone."""
 
@@ -67,7 +69,7 @@ def write(
         signatures: name -> (function, specifications of its inputs, named).
         path: a numbered version folder, as TensorFlow Serving expects.
         examples: what to ask of some signatures: to warm a server up, and to compare by.
-        portable: signatures that can be converted.
+        portable: signatures that can be converted, if arithmetic is in full precision.
     """
     import keras
     import tensorflow as tf
@@ -86,7 +88,9 @@ def write(
             warmup.write(model, examples or {})
         except tf.errors.ResourceExhaustedError:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
-        listed = {name: list(formats) for name, formats in (portable or {}).items()}
+        half = any(getattr(each, "compute_dtype", "") in HALF for each in resources)
+        portables = {} if half or portable is None else portable
+        listed = {name: list(formats) for name, formats in portables.items()}
         runs.write_json(model / EXTRA / "portable.json", listed)
 
     _appear(path, fill)

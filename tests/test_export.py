@@ -55,6 +55,18 @@ def exported(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_what_computes_in_half_precision_is_for_tensorflow_alone(
+    precision: str, tmp_path: Path
+) -> None:
+    keras.mixed_precision.set_dtype_policy(precision)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    signature = (lambda x: {"y": model(x)}, [tf.TensorSpec([1, 3], tf.float32, "x")])
+    export.write([model], {"f": signature}, tmp_path / "1", portable={"f": ("litert", "onnx")})
+    listed = {"f": ["litert", "onnx"]} if precision == "float32" else {}
+    assert export.portable(tmp_path / "1") == listed
+
+
 def test_a_clean_process_gives_the_models_answers(toy: Toy, exported: Path) -> None:
     wanted = toy.answer(tf.constant(TEXTS))
     got = export.answer_in_clean_process(exported, "serving_default", {"text": TEXTS})
