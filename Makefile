@@ -64,7 +64,8 @@ lint: .venv/.dev ## ruff and mypy
 # In parts, each in processes of its own: one that runs everything ends up with 10 GB. What one part
 # has trained the next one finds. A part in which ARGS leaves nothing (5) is none that failed.
 test: .venv/.dev ## the tests, without the slow ones, in two processes; ARGS="-k music"
-	@export TESTS_SHARED_FOLDER=$$(mktemp -d); trap 'rm -rf "$$TESTS_SHARED_FOLDER"' EXIT; \
+	@TESTS_SHARED_FOLDER=$$(mktemp -d) || exit 1; export TESTS_SHARED_FOLDER; \
+	trap 'rm -rf "$$TESTS_SHARED_FOLDER"' EXIT; trap 'exit 130' HUP INT TERM; \
 	failed=0; for part in a-g h-r s-z; do \
 	  $(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder \
 	    tests/test_[$$part]*.py $(ARGS) || [ $$? = 5 ] || failed=1; \

@@ -362,8 +362,8 @@ def remembered(trial: Trial, record: Any, folder: runs.Run) -> Trial:
     found = {name: record.get(name) for name in trial.question}
     if found != trial.question:
         raise UserError(
-            f"{where}: expected {trial.question}, found {found}: of another sweep, or of another "
-            f"version of Keras Tuner; start the sweep anew"
+            f"{where}: expected {trial.question}, found {found}: of another sweep, or begun "
+            f"by another version of this or of Keras Tuner; start the sweep anew"
         )
     return replace(trial, outcome=outcome)
 

@@ -128,6 +128,15 @@ SECONDS = 120
 """Of the processor: importing TensorFlow takes 6 to 10."""
 
 
+BETWEEN = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=open(sys.argv[1], "w"))
+sys.exit(code)
+"""
+"""A small process: the peak of one that is forked off pytest would be that of pytest."""
+
+
 def held(*words: object) -> tuple[Answer, int]:
     """How a command ended in a process of its own, with the limits set; and its peak, bytes."""
 
@@ -135,22 +144,17 @@ def held(*words: object) -> tuple[Answer, int]:
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
         resource.setrlimit(resource.RLIMIT_DATA, (4 * MEMORY, 4 * MEMORY))
 
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *map(str, words)],
+    with tempfile.NamedTemporaryFile("r") as peak:
+        done = subprocess.run(
+            [sys.executable, "-c", BETWEEN, peak.name, sys.executable, "-m", *map(str, words)],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
+            capture_output=True,
+            check=False,
             preexec_fn=limit,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said = []
-        for file in (out, err):
-            file.seek(0)
-            said.append(file.read().decode())
-    return Answer(process.returncode, *said), usage.ru_maxrss * 1024
+        answer = Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
+        return answer, int(peak.read()) * 1024
 
 
 LARGE: dict[str, dict[str, str | bytes]] = {
