@@ -170,11 +170,15 @@ def history(path: Path) -> list[dict[str, float]]:
         return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
 
 
-def reached(rows: Sequence[Row], name: str, target: float, at_most: bool = False) -> float | None:
-    """``seconds`` of the first row whose value is at least the target, or at most; None where
-    there is none."""
+def first(rows: Sequence[Row], name: str, target: float, at_most: bool = False) -> Row:
+    """The first row whose value is at least the target, or at most; empty where there is none."""
     sign = -1 if at_most else 1
-    return next((row["seconds"] for row in rows if sign * row[name] >= sign * target), None)
+    return next((row for row in rows if sign * row[name] >= sign * target), {})
+
+
+def reached(rows: Sequence[Row], name: str, target: float, at_most: bool = False) -> float | None:
+    """``seconds`` of that row; None where there is none."""
+    return first(rows, name, target, at_most).get("seconds")
 
 
 # Tables

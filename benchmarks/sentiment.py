@@ -141,7 +141,7 @@ def rows_of(found: dict[str, dict[str, Any]], target: float) -> dict[str, dict[s
 
 def reached(curve: Sequence[dict[str, float]], target: float) -> dict[str, float]:
     """Both times to the end of the first epoch with that test accuracy; empty if there is none."""
-    found = next((point for point in curve if point["accuracy"] >= target), {})
+    found = measure.first(curve, "accuracy", target)
     return {f"target_{name}": found[name] for name in found if name != "accuracy"}
 
 

@@ -89,8 +89,8 @@ def by_class_and_subject(
         (subject, *(f"{own[subject]['frame_accuracy']:.4f}" for own in scores.values()))
         for subject in plots.hardest_subjects(result["by_subject"])
     ]
-    some = f", the {len(rows)} hardest of {len(result['by_subject'])}"
-    some = some if len(rows) < len(result["by_subject"]) else ""
+    count = len(result["by_subject"])
+    some = f", the {len(rows)} hardest of {count}" if len(rows) < count else ""
     return [
         confusion_picture(run.plots / "confusion.png", np.array(result["confusion"]), classes),
         Picture(

@@ -151,9 +151,10 @@ def sounding(
     audible = loud > loud.max() - SILENT
     edges = [0]
     for (_, last), (first, _) in pairwise(spikes):
-        begin = max(edges[-1], min(last + 1, first))  # attention may look at two in one step
-        end = max(begin, first) + 1
-        if around:
+        if around is None:
+            begin = max(edges[-1], min(last + 1, first))  # attention may look at two in one step
+            end = max(begin, first) + 1
+        else:
             loudest = edges[-1] + int(loud[edges[-1] : max(edges[-1], last) + 1].argmax())
             begin = min(last, max(loudest + 1, last - around[0]))
             end = min(max(first, last + 1), last + 1 + around[1])
@@ -162,6 +163,6 @@ def sounding(
     found = []
     for (first, last), (begin, end) in zip(spikes, pairwise(edges), strict=True):
         heard = begin + np.flatnonzero(audible[begin:end])
-        spiked = (begin, end) if around else (int(first), int(last) + 1)
+        spiked = (int(first), int(last) + 1) if around is None else (begin, end)
         found.append((int(heard[0]), int(heard[-1]) + 1) if len(heard) else spiked)
     return found
